@@ -1,0 +1,221 @@
+"""The agent: encode what is seen, plan in the model, act.
+
+Shapes: B environments, C = context - 1 remembered steps, D observation, A action, H embedding,
+S state, P proposals, N candidates, M latent samples, T horizon, E latent noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from worldplan.agent.compiling import maybe_compile
+from worldplan.agent.costs import imagine, learned_return, side_by_side
+from worldplan.agent.heads import Heads, HeadsConfig
+from worldplan.agent.jepa import JEPA, JEPAConfig
+from worldplan.agent.learner import Learner, LearnerConfig
+from worldplan.planners import MPPIConfig, Plan, PlannerConfigUnion, PlanState, make_planner
+
+Actor = Literal["planner", "policy", "random"]
+
+
+class AgentConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
+    proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
+    model: JEPAConfig = Field(default_factory=JEPAConfig)
+    heads: HeadsConfig = Field(default_factory=HeadsConfig)
+    learner: LearnerConfig = Field(default_factory=LearnerConfig)
+    planner: PlannerConfigUnion = Field(default_factory=MPPIConfig)
+
+
+@dataclass(frozen=True)
+class ActorState:
+    """All that acting remembers; goes into `Agent.step` and comes back out."""
+
+    plan: PlanState
+    observations: Tensor  # (B, C, D), oldest first
+    actions: Tensor  # (B, C, A)
+    valid: Tensor  # (B, C) bool, the step is of this episode
+
+    def reset(self, mask: Tensor) -> ActorState:
+        """Forgets the past of environments in mask (B,)."""
+        return replace(self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None])
+
+
+class Agent:
+    """Model, heads, learner and planner for one kind of environment."""
+
+    def __init__(
+        self, config: AgentConfig, observation_dim: int, action_dim: int, *, compiled: bool = False
+    ) -> None:
+        self.config = config
+        self.observation_dim, self.action_dim = observation_dim, action_dim
+        self.model = JEPA(config.model, observation_dim, action_dim)
+        self.heads = Heads(
+            config.heads, self.model.feature_dim, self.model.latent_dim, action_dim
+        )
+        self.planner = make_planner(config.planner)
+        self.learner = Learner(
+            config.learner,
+            self.model,
+            self.heads,
+            config.model.anti_collapse,
+            config.discount,
+            compiled,
+        )
+        self._return = maybe_compile(self._predicted_return, compiled)
+        self._follow_policy = maybe_compile(self._policy_rollout, compiled)
+        self._generator = torch.Generator().manual_seed(0)
+        self._state: ActorState | None = None
+
+    def initial(self, batch: int) -> ActorState:
+        """What acting remembers before the first step of B environments."""
+        past = self.model.context - 1
+        horizon = self.config.planner.horizon
+        return ActorState(
+            PlanState.initial(batch, horizon, self.action_dim),
+            torch.zeros(batch, past, self.observation_dim),
+            torch.zeros(batch, past, self.action_dim),
+            torch.zeros(batch, past, dtype=torch.bool),
+        )
+
+    @torch.no_grad()
+    def step(
+        self,
+        observation: Tensor,
+        state: ActorState,
+        generator: torch.Generator,
+        *,
+        explore: bool = False,
+        actor: Actor = "planner",
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        """Chooses actions (B, A) for observations (B, D).
+
+        `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets
+        it. The plan is None unless the planner acts.
+        """
+        batch = observation.shape[0]
+        plan: Plan | None = None
+        if actor == "random":
+            action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
+        else:
+            h, s = self.filter(observation, state)
+            if actor == "policy":
+                noise = torch.zeros(batch, self.action_dim)
+                action, _ = self.heads.act(self.model.features(h, s), noise)
+            else:
+                plan, plan_state = self._plan(h, s, state.plan, generator)
+                state, action = replace(state, plan=plan_state), plan.action
+                if explore:
+                    noise = torch.randn(action.shape, generator=generator)
+                    action = (action + plan.std[:, 0] * noise).clamp(-1, 1)
+        return action, self._remember(state, observation, action), plan
+
+    def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Best action in [-1, 1] for one observation (D,) or a batch (B, D).
+
+        Plans from where the last call left off; call `reset()` where an episode starts.
+
+        Raises:
+            ValueError: an observation of another shape, or one that is not finite.
+        """
+        x = torch.as_tensor(np.asarray(observation, dtype=np.float32))
+        if x.ndim not in (1, 2) or x.shape[-1] != self.observation_dim:
+            raise ValueError(
+                f"expected an observation of shape ({self.observation_dim},) or "
+                f"(batch, {self.observation_dim}), got {tuple(x.shape)}"
+            )
+        if not torch.isfinite(x).all():
+            raise ValueError("expected a finite observation, got NaN or infinity in it")
+        batch = x.reshape(-1, self.observation_dim)
+        if self._state is None:
+            self._state = self.initial(batch.shape[0])
+        elif self._state.plan.mean.shape[0] != batch.shape[0]:
+            raise ValueError(
+                f"expected {self._state.plan.mean.shape[0]} observations as in the last call, got "
+                f"{batch.shape[0]}; call reset() before the number of environments changes"
+            )
+        action, self._state, _ = self.step(batch, self._state, self._generator)
+        return action.reshape(*x.shape[:-1], self.action_dim).numpy()
+
+    def reset(self, seed: int = 0) -> None:
+        """Forgets the last episode; the same seed then gives the same actions."""
+        self._state = None
+        self._generator.manual_seed(seed)
+
+    def filter(self, observation: Tensor, state: ActorState) -> tuple[Tensor, Tensor]:
+        """Embedding (B, H) and state (B, S) now, from the last `context` observations."""
+        h = self.model.encode(observation)
+        past = self.model.context - 1
+        if not past:
+            return h, self.model.initial_state(h)
+        seen = torch.cat([self.model.encode(state.observations), h[:, None]], 1)
+        s = self.model.initial_state(seen[:, 0])
+        for t in range(past):
+            s = self.model.filter(
+                seen[:, t], s, state.actions[:, t], seen[:, t + 1], state.valid[:, t]
+            )
+        return h, s
+
+    def _remember(self, state: ActorState, observation: Tensor, action: Tensor) -> ActorState:
+        if self.model.context == 1:
+            return state
+        return replace(
+            state,
+            observations=torch.cat([state.observations[:, 1:], observation[:, None]], 1),
+            actions=torch.cat([state.actions[:, 1:], action[:, None]], 1),
+            valid=torch.cat([state.valid[:, 1:], torch.ones_like(state.valid[:, :1])], 1),
+        )
+
+    def _plan(
+        self, h: Tensor, s: Tensor, state: PlanState, generator: torch.Generator
+    ) -> tuple[Plan, PlanState]:
+        batch = h.shape[0]
+        noise = self.planner.draw_noise(batch, self.action_dim, self.model.noise_dim, generator)
+        proposals = self._proposals(h, s, generator) if self.config.proposals else None
+
+        def cost(actions: Tensor, latent: Tensor) -> Tensor:
+            rows = side_by_side(h, s, actions, latent)
+            if rows[0].shape[0] == 1:  # torch.compile makes a form of its own for a single row
+                rows = side_by_side(h.repeat(2, 1), s.repeat(2, 1), actions.repeat(2, 1, 1, 1), latent)
+            value = self._return(*rows)
+            return -value[: actions.shape[0] * actions.shape[1] * latent.shape[0]].view(
+                *actions.shape[:2], latent.shape[0]
+            )
+
+        return self.planner.plan(cost, state, noise, proposals)
+
+    def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+        """Of rows imagined side by side (R,)."""
+        future = imagine(self.model, h, s, actions, noise)
+        return learned_return(self.model, self.heads, self.config.discount, future)
+
+    def _proposals(self, h: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        """Plans (B,P,T,A) of the policy followed in the model; the first is its mode."""
+        B, P, T = h.shape[0], self.config.proposals, self.config.planner.horizon
+        luck = torch.randn(T, B * P, self.model.noise_dim, generator=generator)
+        will = torch.randn(T, B, P, self.action_dim, generator=generator)
+        will[:, :, 0] = 0
+        h, s = (u[:, None].expand(-1, P, -1).reshape(B * P, -1) for u in (h, s))
+        actions = self._follow_policy(h, s, will.flatten(1, 2), luck)
+        return actions.view(T, B, P, self.action_dim).permute(1, 2, 0, 3)
+
+    def _policy_rollout(self, h: Tensor, s: Tensor, will: Tensor, luck: Tensor) -> Tensor:
+        """Actions (T,R,A) of the policy in the model, from h (R, H), s (R, S)."""
+        actions = []
+        for t in range(will.shape[0]):
+            action, _ = self.heads.act(self.model.features(h, s), will[t])
+            actions.append(action)
+            if t + 1 < will.shape[0]:
+                z = self.model.prior(h, s, action).sample(luck[t])
+                s = self.model.predict(h, s, z, action)
+                h = self.model.expect(s)
+        return torch.stack(actions)

@@ -1,0 +1,255 @@
+"""The command line: train, evaluate, rollout, tasks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worldplan.envs import EnvironmentFault
+from worldplan.envs import tasks as list_tasks
+
+app = typer.Typer(
+    help="Train an agent that plans in the world model it learns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+console = Console(soft_wrap=True)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="settings: steps=20000 seed=3 planner.horizon=5 ...", metavar="[KEY=VALUE]"),
+]
+Run = Annotated[Path, typer.Argument(help="run folder, or a checkpoint within")]
+ActorOption = Annotated[str, typer.Option(help="planner, policy or random")]
+Episodes = Annotated[int, typer.Option(min=1, help="number of held-out episodes")]
+
+
+def main() -> None:
+    """Entry point of the `worldplan` command."""
+    app()
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Turns what a user can mend into one line on standard error and exit status 1."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FileExistsError, EnvironmentFault) as error:
+        print(f"worldplan: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def train(
+    task: Annotated[
+        str | None, typer.Argument(help="a preset (see `worldplan tasks`)", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    env: Annotated[
+        str | None, typer.Option(help="any Gymnasium id instead of a preset; module:EnvId too")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="run folder to go on with, exactly where it was saved")
+    ] = None,
+) -> None:
+    """Learn a task: act, learn and plan; then evaluate and say where everything is."""
+    from worldplan.agent.config import RunConfig, load_preset, resolve
+
+    settings = list(overrides or [])
+    if (env or resume) and task is not None:
+        settings.insert(0, task)  # the first word is a setting then, not a preset
+        task = None
+    with _plainly():
+        if resume is not None:
+            if env or settings:
+                raise ValueError(
+                    "--resume goes on with the run's own settings; expected nothing beside it, "
+                    f"got {env or ' '.join(settings)!r}"
+                )
+            config, run_dir = _saved_config(resume), resume
+        else:
+            if task is None and env is None:
+                raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
+            base: dict[str, Any] = (
+                load_preset(task) if task else {"task": env, "env": {"id": env}}
+            )
+            config = resolve(base, settings)
+            run_dir = config.run_dir or _new_run_dir(config)
+            if (run_dir / "config.yaml").exists():
+                raise FileExistsError(
+                    f"{run_dir} already holds a run; go on with it by "
+                    f"`worldplan train --resume {run_dir}`, or choose another run_dir"
+                )
+        assert isinstance(config, RunConfig)
+        _train(config, run_dir, resume=resume is not None)
+
+
+def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
+    from omegaconf import OmegaConf
+
+    from worldplan.agent.film import prepare_rendering
+    from worldplan.agent.restore import config_json
+    from worldplan.agent.train import Trainer
+
+    if config.video:
+        prepare_rendering()
+    if not resume:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
+    console.print(f"[bold]{config.task}[/bold]  {config.env.id}  seed {config.seed}  -> {run_dir}")
+    trainer = Trainer(config, run_dir, console, resume=resume)
+    try:
+        result = trainer.run()
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped and saved at step {trainer.step:,}; go on with: "
+            f"worldplan train --resume {run_dir}"
+        )
+        raise typer.Exit(130) from None
+    except EnvironmentFault:
+        console.print(f"the run's data and last checkpoint are safe in {run_dir}")
+        raise
+    from worldplan.agent.plot import plot_curve
+    from worldplan.agent.statistics import summary
+
+    _show(result, summary(result.returns, result.seeds))
+    plot_curve(run_dir)
+    why = "solved" if trainer.stop == "solved" else "done"
+    minutes = trainer.clock["total"] / 60
+    console.print(f"{why} after {trainer.step:,} steps and {minutes:.1f} minutes")
+    for name, path in (
+        ("checkpoint", run_dir / "checkpoints"),
+        ("learning curve", run_dir / "curve.png"),
+        ("its figures", run_dir / "curve.csv"),
+        ("result", run_dir / "result.json"),
+    ):
+        console.print(f"  {name:15} {path}")
+    console.print(f"  {'TensorBoard':15} tensorboard --logdir {run_dir / 'logs'}")
+    console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    actor: ActorOption = "planner",
+    episodes: Episodes = 20,
+    out: Annotated[Path | None, typer.Option(help="write the summary to this JSON file")] = None,
+) -> None:
+    """Play held-out episodes without exploration and sum them up."""
+    from worldplan.agent.evaluate import evaluate as play
+    from worldplan.agent.evaluate import held_out_seeds
+    from worldplan.agent.record import write_json
+    from worldplan.agent.restore import load_with_config
+    from worldplan.agent.statistics import summary
+    from worldplan.envs import make_vector
+
+    with _plainly():
+        who = _actor(actor)
+        agent, config = load_with_config(run, compiled=True)
+        env = make_vector(config.env, episodes)
+        with console.status("") as status:
+            result = play(
+                agent, env, held_out_seeds(episodes), who,
+                watch=lambda step: status.update(f"{actor}, {episodes} episodes, step {step}"),
+            )  # fmt: skip
+        env.close()
+        sums = summary(result.returns, result.seeds)
+        _show(result, sums)
+        if out is not None:
+            write_json(out, {"task": config.task, "actor": actor, **sums})
+            console.print(f"written to {out}")
+
+
+@app.command()
+def rollout(
+    run: Run,
+    actor: ActorOption = "planner",
+    episodes: Episodes = 1,
+    video: Annotated[Path | None, typer.Option(help="film the episodes to this MP4")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="write the transitions to this .npz")
+    ] = None,
+) -> None:
+    """Play held-out episodes; film them, or write their transitions."""
+    from worldplan.agent.evaluate import held_out_seeds
+    from worldplan.agent.film import film_episode, prepare_rendering, write_dataset
+    from worldplan.agent.restore import load_with_config
+
+    with _plainly():
+        who = _actor(actor)
+        if video is None and dataset is None:
+            raise ValueError("expected --video FILE.mp4, --dataset FILE.npz, or both")
+        if video is not None:
+            prepare_rendering()
+        agent, config = load_with_config(run, compiled=False)
+        played = []
+        for i, seed in enumerate(held_out_seeds(episodes)):
+            film = video
+            if video is not None and episodes > 1:
+                film = video.with_stem(f"{video.stem}-{i}")
+            played.append(film_episode(agent, config.env, seed, film, who))
+            length, total = len(played[-1].reward), played[-1].reward.sum()
+            console.print(f"episode {i}: return {total:.1f} in {length} steps  {film or ''}")
+        if dataset is not None:
+            count = write_dataset(dataset, played)
+            console.print(f"{count:,} transitions written to {dataset}")
+
+
+@app.command()
+def tasks() -> None:
+    """List the presets and what they need."""
+    table = Table("task", "environment", "steps", "needs", "what it is")
+    for task in list_tasks().values():
+        needs = f"pip install 'worldplan\\[{task.needs}]'" if task.needs else ""
+        table.add_row(task.name, task.env_id, f"{task.steps:,}", needs, task.description)
+    console.print(table)
+    console.print("Any other Gymnasium environment: worldplan train --env ID")
+
+
+def _saved_config(run_dir: Path) -> Any:
+    """Of the run's latest checkpoint."""
+    from worldplan.agent import checkpoint
+    from worldplan.agent.config import RunConfig
+
+    _, state = checkpoint.read(checkpoint.find(run_dir))
+    return RunConfig.model_validate(state["config"])
+
+
+def _new_run_dir(config: Any) -> Path:
+    name = config.task.replace("/", "-").replace(":", "-")
+    return Path("runs") / f"{name}-{config.seed}-{datetime.now():%m%d-%H%M%S}"
+
+
+def _actor(name: str) -> Any:
+    import difflib
+
+    from worldplan.agent.agent import Actor
+
+    names = list(get_args(Actor))
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise ValueError(f"no actor {name!r}. Did you mean {near!r}? Actors: {', '.join(names)}")
+    return name
+
+
+def _show(result: Any, sums: dict[str, Any]) -> None:
+    """The evaluation as a person reads it."""
+    low, high = sums["ci95"]
+    returns = " ".join(f"{r:.1f}" for r in result.returns)
+    console.print(
+        f"{result.actor}: mean return [bold]{sums['mean']:.1f}[/bold]  "
+        f"(95% interval {low:.1f} to {high:.1f}, IQM {sums['iqm']:.1f}, std {sums['std']:.1f}, "
+        f"{len(result.returns)} held-out episodes, {np.mean(result.lengths):.0f} steps each, "
+        f"{1e3 * result.seconds / max(1, result.lengths.max()):.1f} ms a decision for all)"
+    )
+    console.print(f"returns: {returns}")

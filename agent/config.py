@@ -1,0 +1,149 @@
+"""The resolved configuration of a run: defaults, then suite, then preset, then `key=value`."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worldplan.agent.agent import AgentConfig
+from worldplan.agent.compiling import Compile
+from worldplan.agent.replay import ReplayConfig
+from worldplan.envs import EnvConfig
+
+
+class RunConfig(BaseModel):
+    """All of a training run. Steps are decisions of the agent, over all environments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str = Field(description="preset, or environment id")
+    env: EnvConfig
+    seed: int = Field(default=0, ge=0, description="of everything random in the run")
+    run_dir: Path | None = Field(default=None, description="default: runs/TASK-SEED-DATE")
+    steps: int = Field(default=50_000, ge=1, description="decisions to train for")
+    solved: float | None = Field(
+        default=None, description="stop once every evaluation episode returns this"
+    )
+    num_envs: int = Field(default=1, ge=1, description="environments that collect as one batch")
+    seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
+    updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
+    eval_interval: int = Field(default=5000, ge=1, description="decisions between evaluations")
+    eval_episodes: int = Field(default=5, ge=1, description="held-out episodes per evaluation")
+    final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
+    checkpoint_interval: int = Field(
+        default=5000, ge=1, description="decisions between checkpoints; waits for an episode's end"
+    )
+    log_interval: int = Field(default=1000, ge=1, description="decisions between logged metrics")
+    video: bool = Field(default=False, description="film an episode at each evaluation")
+    threads: int = Field(default=0, ge=0, description="of PyTorch; 0: as many as it likes")
+    compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
+    replay: ReplayConfig = Field(default_factory=ReplayConfig)
+    agent: AgentConfig = Field(default_factory=AgentConfig)
+
+
+Kind = Literal["preset", "suite"]
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The YAML preset of a task, its suite's settings beneath it.
+
+    Raises:
+        ValueError: no such preset; names the nearest one.
+    """
+    folder = resources.files("worldplan.configs")
+    names = sorted(
+        f.name.removesuffix(".yaml")
+        for f in folder.iterdir()
+        if f.name.endswith(".yaml") and not f.name.startswith("suite-")
+    )
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"no task preset is called {name!r}.{hint} Presets: {', '.join(names)}. "
+            "Any Gymnasium environment: worldplan train --env ID"
+        )
+    preset = OmegaConf.create((folder / f"{name}.yaml").read_text())
+    suite = OmegaConf.create((folder / f"suite-{preset.suite}.yaml").read_text())
+    merged = OmegaConf.to_container(OmegaConf.merge(suite, preset))
+    assert isinstance(merged, dict)
+    settings = {str(k): v for k, v in merged.items() if k not in ("description", "suite")}
+    return {"task": name, **settings}
+
+
+def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Merges dotted `key=value` overrides onto base and validates the whole.
+
+    `planner.x` is short for `agent.planner.x`; likewise model, heads, learner.
+
+    Raises:
+        ValueError: an override that is not `key=value`, an unknown key (the nearest one is named),
+            a value of the wrong type or out of range.
+    """
+    merged = OmegaConf.create(dict(base))
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise ValueError(f"expected KEY=VALUE, got {override!r}; for example: seed=3")
+        if key.split(".")[0] in AgentConfig.model_fields:
+            key = f"agent.{key}"
+        try:
+            parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
+        except Exception as error:  # noqa: BLE001 - YAML's own errors share no base class
+            raise ValueError(f"cannot read the value in {override!r}: {error}") from error
+        assert isinstance(parsed, DictConfig)
+        try:
+            OmegaConf.update(merged, key, parsed.value, force_add=True)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"cannot set {key!r}: {error}") from error
+    content = OmegaConf.to_container(merged)
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
+
+
+def _explain(error: Any) -> str:
+    """One line for one of pydantic's errors."""
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
+    if error["type"] != "extra_forbidden":
+        return f"{key or 'config'}: {error['msg']}; got {error['input']!r}"
+    valid = _fields(path[:-1])
+    near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.4)
+    if near:
+        return f"unknown key {key!r}. Did you mean {'.'.join([*path[:-1], near[0]])!r}?"
+    return f"unknown key {key!r}; valid here: {', '.join(valid)}"
+
+
+def _fields(path: Sequence[str]) -> list[str]:
+    """Names valid at a path of the config; a union's members are told apart by their kind."""
+    kinds: list[type[BaseModel]] = [RunConfig]
+    for part in path:
+        below: list[type[BaseModel]] = []
+        for kind in kinds:
+            if part in kind.model_fields:
+                below += _models(kind.model_fields[part].annotation)
+            elif kind.model_fields.get("kind") and kind.model_fields["kind"].default == part:
+                below.append(kind)
+        kinds = below
+    return sorted({name for kind in kinds for name in kind.model_fields})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes within a type annotation."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        return [model for part in typing.get_args(annotation) for model in _models(part)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return []

@@ -1,0 +1,124 @@
+"""Costs of imagined futures, behind the planners' one interface.
+
+Shapes: B plans, N candidates, M latent samples, T horizon, A action, H embedding, S state,
+F features, Z latent, E latent noise, R = B*N*M rows imagined side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldplan.agent.heads import Heads
+from worldplan.agent.world_model import WorldModel
+from worldplan.planners.cost import TrajectoryCost
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """A future per row: what the model says happens under given actions and given luck."""
+
+    h: Tensor  # (T+1, R, H)
+    features: Tensor  # (T+1, R, F)
+    z: Tensor  # (T, R, Z)
+    actions: Tensor  # (T, R, A)
+
+
+def imagine(
+    model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor
+) -> Imagination:
+    """Rolls the model forward from h (R, H), s (R, S) under actions (T,R,A), noise (T,R,E)."""
+    hs, fs, zs = [h], [model.features(h, s)], []
+    for a, e in zip(actions, noise, strict=True):
+        z = model.prior(h, s, a).sample(e)
+        s = model.predict(h, s, z, a)
+        h = model.expect(s)
+        hs.append(h)
+        fs.append(model.features(h, s))
+        zs.append(z)
+    return Imagination(torch.stack(hs), torch.stack(fs), torch.stack(zs), actions)
+
+
+def side_by_side(
+    h: Tensor, s: Tensor, actions: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One row for each plan, candidate and latent sample: what `imagine` takes.
+
+    Args:
+        h: (B, H), s: (B, S), actions: (B,N,T,A), noise: (M,T,E), as planners give them.
+    """
+    B, N, T, A = actions.shape
+    M = noise.shape[0]
+
+    def rows(u: Tensor) -> Tensor:
+        return u[:, None, None].expand(B, N, M, -1).reshape(B * N * M, -1)
+
+    a = actions.permute(2, 0, 1, 3)[:, :, :, None].expand(T, B, N, M, A)
+    e = noise.transpose(0, 1)[:, None, None].expand(T, B, N, M, -1)
+    R = B * N * M
+    return rows(h), rows(s), a.reshape(T, R, A), e.reshape(T, R, noise.shape[-1])
+
+
+def learned_return(
+    model: WorldModel, heads: Heads, discount: float, future: Imagination
+) -> Tensor:
+    """Predicted return (R,): rewards over the horizon, then the policy's value.
+
+    Each step is discounted by the probability that the episode has lasted so far, so that a
+    plan which falls loses what it would have earned after.
+    """
+    # Heads read all steps in one batch once the dynamics are unrolled.
+    reward_logits, go_on = heads.outcomes(future.features[:-1], future.z, future.actions)
+    reward, go_on = heads.code.decode(reward_logits), go_on.sigmoid()
+    last = future.features[-1]
+    action, _ = heads.act(last, torch.zeros_like(future.actions[0]))
+    total = heads.code.decode(heads.values(last, action)).mean(0)
+    for t in reversed(range(len(reward))):
+        total = reward[t] + discount * go_on[t] * total
+    return total
+
+
+def goal_distance(model: WorldModel, goal: Tensor, h: Tensor, s: Tensor) -> TrajectoryCost:
+    """Squared distance to the goal's embedding (B, H), summed over the horizon.
+
+    Summed, not at the end alone: a plan that arrives early is better than one that arrives late
+    (97 against 89 successes of 100 in eb_jepa's comparison).
+    """
+
+    def cost(actions: Tensor, noise: Tensor) -> Tensor:
+        B, N, _, _ = actions.shape
+        future = imagine(model, *side_by_side(h, s, actions, noise))
+        reached = future.h[1:].view(-1, B, N, noise.shape[0], goal.shape[-1])
+        return ((reached - goal[:, None, None]) ** 2).sum(-1).sum(0)
+
+    return cost
+
+
+def action_penalty(actions: Tensor, noise: Tensor) -> Tensor:
+    """Sum over the horizon of |a|^2, for every latent sample: (B,N,M)."""
+    return (actions**2).sum((-2, -1)).unsqueeze(-1).expand(-1, -1, noise.shape[0])
+
+
+def action_rate_penalty(actions: Tensor, noise: Tensor) -> Tensor:
+    """Sum over the horizon of |a(t+1) - a(t)|^2: (B,N,M)."""
+    change = actions.diff(dim=-2)
+    return (change**2).sum((-2, -1)).unsqueeze(-1).expand(-1, -1, noise.shape[0])
+
+
+def weighted_sum(terms: Sequence[tuple[float, TrajectoryCost]]) -> TrajectoryCost:
+    """The sum of weight * cost over the terms.
+
+    Raises:
+        ValueError: no terms.
+    """
+    if not terms:
+        raise ValueError("weighted_sum needs at least one (weight, cost) pair, got none")
+
+    def cost(actions: Tensor, noise: Tensor) -> Tensor:
+        first, *rest = [weight * term(actions, noise) for weight, term in terms]
+        return sum(rest, start=first)
+
+    return cost

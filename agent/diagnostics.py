@@ -1,0 +1,80 @@
+"""Does it work? Measures of the model that a learning curve does not show.
+
+Shapes: S sequences, D observation, A action, H embedding, E latent noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from worldplan.agent.replay import Batch
+from worldplan.agent.world_model import WorldModel
+
+
+def effective_rank(h: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of h (S, H), centred (Roy & Vetterli
+    2007): how many directions embeddings really use. 1 at the least."""
+    values = torch.linalg.svdvals(h - h.mean(0))
+    share = values / values.sum().clamp(min=1e-12)
+    return float(torch.special.entr(share).sum().exp())
+
+
+@torch.no_grad()
+def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+    """Collapse of Enc, and whether Pred uses what it is given.
+
+    Returns:
+        embedding_std: mean standard deviation of an embedding dimension over observations.
+        effective_rank: of the embeddings.
+        action_sensitivity, latent_sensitivity: how far the predicted embedding moves when the
+            action is another window's, or z another draw, as a share of how far embeddings lie
+            apart. 0: not used.
+        model_error: distance of the one-step prediction from what came, on the same scale.
+            1 is as good as predicting the mean.
+    """
+    first = model.context - 1
+    x, a = batch.observation, batch.action
+    h = model.encode(x)
+    s = model.initial_state(h[:, 0])
+    for t in range(first):
+        s = model.filter(h[:, t], s, a[:, t], h[:, t + 1], batch.valid[:, t])
+    now, act = h[:, first], a[:, first]
+    shuffled = act[torch.randperm(len(act), generator=generator)]
+    shape = (2, len(act), model.noise_dim)
+    luck, other = torch.randn(shape, generator=generator).unbind()
+
+    def predict(action: Tensor, noise: Tensor) -> Tensor:
+        z = model.prior(now, s, action).sample(noise)
+        return model.expect(model.predict(now, s, z, action))
+
+    spread = (h[:, first + 1] - h[:, first + 1].mean(0)).square().sum(-1).mean().clamp(min=1e-12)
+
+    def distance(p: Tensor, q: Tensor) -> float:
+        return float(((p - q).square().sum(-1).mean() / spread).sqrt())
+
+    predicted = predict(act, luck)
+    return {
+        "embedding_std": float(now.std(0).mean()),
+        "effective_rank": effective_rank(now),
+        "action_sensitivity": distance(predict(shuffled, luck), predicted),
+        "latent_sensitivity": distance(predict(act, other), predicted),
+        "model_error": distance(predicted, h[:, first + 1]),
+    }
+
+
+def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
+    """One line that says what to do if embeddings have collapsed, else None.
+
+    Fewer effective directions than a tenth of what the observations themselves have, or no
+    spread at all, is taken as collapse.
+    """
+    rank, std = measures["effective_rank"], measures["embedding_std"]
+    if rank >= max(1.5, 0.1 * dimensions) and std > 1e-4:
+        return None
+    return (
+        f"the embedding has collapsed (effective rank {rank:.1f}, standard deviation {std:.1e}): "
+        "the model predicts well because everything looks the same to it. Try "
+        "model.anti_collapse=simnorm or vicreg, learner.task_gradient=true, or a smaller "
+        "learner.learning_rate"
+    )

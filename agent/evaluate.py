@@ -1,0 +1,90 @@
+"""Evaluation: held-out episodes, all planned as one batch, never explored.
+
+Shapes: B episodes, D observation, A action.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldplan.agent.agent import Actor, Agent
+from worldplan.envs import VectorEnv
+
+_TRAINING, _HELD_OUT = 0, 1  # streams of seeds, which never meet
+
+
+def training_seed(run_seed: int, episode: int) -> int:
+    """Reset seed of a training episode, from the run's seed and the episode's number alone."""
+    return _derive(_TRAINING, run_seed, episode)
+
+
+def held_out_seeds(episodes: int, first: int = 0) -> list[int]:
+    """Reset seeds of evaluation episodes: the same for every run, so that runs compare."""
+    return [_derive(_HELD_OUT, 0, first + i) for i in range(episodes)]
+
+
+def _derive(*key: int) -> int:
+    # 31 bits: dm_control's legacy generator takes no more than 32.
+    return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What B episodes gave."""
+
+    actor: Actor
+    seeds: list[int]
+    returns: NDArray[np.float64]  # (B,) undiscounted
+    lengths: NDArray[np.int64]  # (B,) decisions
+    terminated: NDArray[np.bool_]  # (B,) ended by the task, not by its time limit
+    seconds: float  # wall time
+    predicted: NDArray[np.float64]  # (B,) return that the first plan promised, discounted
+    realised: NDArray[np.float64]  # (B,) what came, discounted alike
+
+
+def evaluate(
+    agent: Agent,
+    env: VectorEnv,
+    seeds: list[int],
+    actor: Actor = "planner",
+    watch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Runs one episode per seed; B = env.num_envs must be their number.
+
+    `watch` is called with the number of decisions made so far.
+    """
+    if len(seeds) != env.num_envs:
+        raise ValueError(f"expected {env.num_envs} seeds, one per environment, got {len(seeds)}")
+    began = time.perf_counter()
+    batch = env.num_envs
+    # Of its own, so that evaluating does not change how training goes on.
+    generator = torch.Generator().manual_seed(seeds[0])
+    state = agent.initial(batch)
+    observation = env.reset(seeds)
+    running = np.ones(batch, np.bool_)
+    ended = np.zeros(batch, np.bool_)
+    returns, realised, predicted = np.zeros(batch), np.zeros(batch), np.full(batch, np.nan)
+    lengths, weight = np.zeros(batch, np.int64), 1.0
+    while running.any():
+        action, state, plan = agent.step(
+            torch.from_numpy(observation), state, generator, actor=actor
+        )
+        if plan is not None and not lengths.any():
+            predicted = -plan.cost.double().numpy()
+        observation, reward, terminated, truncated = env.step(action.numpy(), running)
+        returns += reward
+        realised += weight * reward
+        weight *= agent.config.discount
+        lengths += running
+        ended |= terminated
+        running &= ~(terminated | truncated)
+        if watch is not None:
+            watch(int(lengths.max()))
+    seconds = time.perf_counter() - began
+    return Evaluation(actor, seeds, returns, lengths, ended, seconds, predicted, realised)

@@ -1,0 +1,101 @@
+"""Episodes filmed and written down.
+
+Shapes: L decisions of an episode, D observation, A action.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldplan.agent.agent import Actor, Agent
+from worldplan.envs import EnvConfig, choose_backend, make_env
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode as it was; the last observation is the true final one."""
+
+    observation: NDArray[np.float32]  # (L+1, D)
+    action: NDArray[np.float32]  # (L, A) in [-1, 1]
+    reward: NDArray[np.float32]  # (L,)
+    terminated: bool
+    truncated: bool
+
+
+def prepare_rendering() -> None:
+    """Picks a way to draw without a display; call before the first environment is made.
+
+    Raises:
+        ValueError: there is none; names the Debian package to install.
+    """
+    if "MUJOCO_GL" not in os.environ:
+        os.environ["MUJOCO_GL"] = choose_backend()
+
+
+def film_episode(
+    agent: Agent, env: EnvConfig, seed: int, video: Path | None, actor: Actor = "planner"
+) -> Episode:
+    """Plays one episode without exploration; films it to an MP4 in real time if `video` is given."""
+    world = make_env(env, render_mode="rgb_array" if video else None)
+    generator = torch.Generator().manual_seed(seed)
+    observation, _ = world.reset(seed=seed)
+    state = agent.initial(1)
+    observations, actions, rewards = [observation], [], []
+    writer = None
+    terminated = truncated = False
+    try:
+        while not (terminated or truncated):
+            if video:
+                frame = np.ascontiguousarray(world.render())
+                if writer is None:
+                    height, width = frame.shape[:2]
+                    writer = imageio_ffmpeg.write_frames(
+                        str(video), (width, height), fps=world.metadata["render_fps"], quality=7
+                    )
+                    writer.send(None)
+                writer.send(frame)
+            seen = torch.from_numpy(observation)[None]
+            action, state, _ = agent.step(seen, state, generator, actor=actor)
+            observation, reward, terminated, truncated, _ = world.step(action[0].numpy())
+            observations.append(observation)
+            actions.append(action[0].numpy())
+            rewards.append(reward)
+    finally:
+        if writer is not None:
+            writer.close()
+        world.close()
+    return Episode(
+        np.stack(observations),
+        np.stack(actions),
+        np.asarray(rewards, np.float32),
+        bool(terminated),
+        bool(truncated),
+    )
+
+
+def write_dataset(path: Path, episodes: list[Episode]) -> int:
+    """Writes transitions (x, a, r, x') of all episodes to a compressed .npz; returns their number.
+
+    Arrays, one row a transition: observation, action, reward, next_observation, terminated,
+    truncated, episode. Nothing in it is pickled: `numpy.load(path)` reads it.
+    """
+    lengths = [len(e.reward) for e in episodes]
+    ends = [np.arange(length) == length - 1 for length in lengths]
+    np.savez_compressed(
+        path,
+        observation=np.concatenate([e.observation[:-1] for e in episodes]),
+        action=np.concatenate([e.action for e in episodes]),
+        reward=np.concatenate([e.reward for e in episodes]),
+        next_observation=np.concatenate([e.observation[1:] for e in episodes]),
+        terminated=np.concatenate([end & e.terminated for end, e in zip(ends, episodes, strict=True)]),
+        truncated=np.concatenate([end & e.truncated for end, e in zip(ends, episodes, strict=True)]),
+        episode=np.repeat(np.arange(len(episodes)), lengths),
+    )
+    return sum(lengths)

@@ -1,0 +1,126 @@
+"""The product's world model: a joint-embedding predictive architecture (LeCun 2022).
+
+Shapes: ... any leading shape, D observation, H embedding, M memory, S = H + M state, A action,
+Z latent, F = H + M features. With context 1 there is no memory: M = 0, S = F = H.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from worldplan.agent.latent import LatentConfig, LatentDistribution, NoLatentConfig
+from worldplan.agent.networks import MLP, Normaliser, SimNorm
+
+
+class JEPAConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["jepa"] = "jepa"
+    embedding: int = Field(default=128, ge=1, description="width of h")
+    width: int = Field(default=256, ge=1, description="width of hidden layers")
+    layers: int = Field(default=2, ge=1, description="hidden layers of Pred")
+    context: int = Field(default=1, ge=1, description="observations filtered into s; 1 is Markov")
+    memory: int = Field(default=128, ge=1, description="width of the memory in s; unused at 1")
+    anti_collapse: Literal["simnorm", "layernorm", "vicreg", "sigreg", "none"] = Field(
+        default="simnorm", description="what keeps Enc from collapsing"
+    )
+    simnorm_group: int = Field(default=8, ge=2, description="simplex size of SimNorm")
+    latent: LatentConfig = Field(default_factory=NoLatentConfig, description="z")
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> JEPAConfig:
+        if self.anti_collapse == "simnorm" and self.embedding % self.simnorm_group:
+            nearest = max(1, round(self.embedding / self.simnorm_group)) * self.simnorm_group
+            raise ValueError(
+                f"embedding must be a multiple of simnorm_group={self.simnorm_group}, "
+                f"got {self.embedding}; nearest: {nearest}"
+            )
+        return self
+
+
+class JEPA(nn.Module):
+    """Encoder, predictor, prior and posterior over embeddings; see `WorldModel`."""
+
+    def __init__(self, config: JEPAConfig, observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        c = config
+        self.context = c.context
+        self.memory_dim = c.memory if c.context > 1 else 0
+        self.embedding_dim, self.latent_dim = c.embedding, c.latent.width
+        self.noise_dim = c.latent.noise
+        self.feature_dim = c.embedding + self.memory_dim
+        self.latent = c.latent
+        self.normaliser = Normaliser(observation_dim)
+        # One hidden layer, as in TD-MPC2: low-dimensional observations need no more.
+        self.encoder = nn.Sequential(MLP(observation_dim, c.embedding, c.width, 1), self._norm(c))
+        step = self.feature_dim + c.latent.width + action_dim
+        self.dynamics = MLP(step, c.embedding, c.width, c.layers)
+        self.embedding_norm = self._norm(c)
+        if self.memory_dim:
+            self.gates = nn.Linear(step, 3 * self.memory_dim)
+            self.gates_norm = nn.LayerNorm(3 * self.memory_dim)
+        if c.latent.parameters:
+            seen = self.feature_dim + action_dim
+            self.prior_net = MLP(seen, c.latent.parameters, c.width, 1, zero_output=True)
+            self.posterior_net = MLP(seen + c.embedding, c.latent.parameters, c.width, 1)
+
+    @staticmethod
+    def _norm(c: JEPAConfig) -> nn.Module:
+        if c.anti_collapse == "simnorm":
+            return SimNorm(c.simnorm_group)
+        if c.anti_collapse == "layernorm":
+            return nn.LayerNorm(c.embedding, elementwise_affine=False)
+        # VICReg and SIGReg shape the free embedding themselves; "none" leaves it free to collapse.
+        return nn.Identity()
+
+    def encode(self, x: Tensor) -> Tensor:
+        h: Tensor = self.encoder(self.normaliser(x))
+        return h
+
+    def initial_state(self, h: Tensor) -> Tensor:
+        return torch.cat([h, h.new_zeros(*h.shape[:-1], self.memory_dim)], -1)
+
+    def features(self, h: Tensor, s: Tensor) -> Tensor:
+        return torch.cat([h, s[..., self.embedding_dim :]], -1) if self.memory_dim else h
+
+    def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        step = torch.cat([self.features(h, s), z, a], -1)
+        h_next: Tensor = self.embedding_norm(self.dynamics(step))
+        if not self.memory_dim:
+            return h_next
+        # A GRU cell with normalised gates, as in DreamerV3's recurrent state.
+        reset, update, new = self.gates_norm(self.gates(step)).chunk(3, -1)
+        keep = torch.sigmoid(update - 1)
+        memory = s[..., self.embedding_dim :]
+        memory = keep * torch.tanh(torch.sigmoid(reset) * new) + (1 - keep) * memory
+        return torch.cat([h_next, memory], -1)
+
+    def expect(self, s: Tensor) -> Tensor:
+        return s[..., : self.embedding_dim]
+
+    def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
+        f = self.features(h, s)
+        if not self.latent_dim:
+            return self.latent.distribution(f[..., :0])
+        return self.latent.distribution(self.prior_net(torch.cat([f, a], -1)))
+
+    def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
+        f = self.features(h, s)
+        if not self.latent_dim:
+            return self.latent.distribution(f[..., :0])
+        return self.latent.distribution(self.posterior_net(torch.cat([f, a, h_next], -1)))
+
+    def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
+        """State at the next step (B, S), after seeing h_next; where not valid (B,), starts anew.
+
+        The likeliest posterior z stands for what happened. Training and acting both call this,
+        so the same `context` observations always give the same state.
+        """
+        z = self.posterior(h, s, a, h_next).mode()
+        return torch.where(
+            valid.unsqueeze(-1), self.predict(h, s, z, a), self.initial_state(h_next)
+        )

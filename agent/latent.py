@@ -1,0 +1,232 @@
+"""The latent variable z: what cannot be known before it happens.
+
+Shapes: ... any leading shape, Z width of z, E width of its noise, G groups, K classes.
+
+Noise is always standard normal, whatever the distribution: a planner can then draw it once,
+share it across candidates, and weigh it by one density, without knowing which kind z is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class LatentDistribution(Protocol):
+    """A distribution over z, of any leading shape."""
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (..., E) -> z (..., Z); deterministic given the noise."""
+
+    def mode(self) -> Tensor:
+        """The likeliest z (..., Z)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (..., Z) -> log density or log mass (...), in nats."""
+
+    def kl(self, other: LatentDistribution) -> Tensor:
+        """KL(self || other) (...), in nats; both of the same kind."""
+
+    def detach(self) -> LatentDistribution:
+        """The same distribution, closed to gradients."""
+
+    def enumerate(self) -> Tensor:
+        """All values (number, Z) of a finite z; ValueError where z is not finite."""
+
+
+@dataclass(frozen=True)
+class NoLatent:
+    """z of width 0: the future is a function of state and action."""
+
+    shape: Tensor  # (..., 0)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.shape
+
+    def mode(self) -> Tensor:
+        return self.shape
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.shape.sum(-1)
+
+    def kl(self, other: LatentDistribution) -> Tensor:
+        return self.shape.sum(-1)
+
+    def detach(self) -> NoLatent:
+        return self
+
+    def enumerate(self) -> Tensor:
+        return self.shape.new_zeros(1, 0)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Diagonal Gaussian."""
+
+    mean: Tensor  # (..., Z)
+    std: Tensor  # (..., Z), positive
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.mean + self.std * noise
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        u = (z - self.mean) / self.std
+        return (-0.5 * u**2 - self.std.log() - 0.5 * torch.log(torch.tensor(2 * torch.pi))).sum(-1)
+
+    def kl(self, other: LatentDistribution) -> Tensor:
+        assert isinstance(other, Gaussian), "KL is between distributions of one kind"
+        ratio = (self.std / other.std) ** 2
+        distance = ((self.mean - other.mean) / other.std) ** 2
+        return 0.5 * (ratio + distance - 1 - ratio.log()).sum(-1)
+
+    def detach(self) -> Gaussian:
+        return Gaussian(self.mean.detach(), self.std.detach())
+
+    def enumerate(self) -> Tensor:
+        raise ValueError("a Gaussian z has no finite set of values; expected kind 'categorical'")
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """G independent one-hot groups of K classes, flattened to Z = G*K.
+
+    Sampling inverts the cumulative distribution, so that z is a function of the noise; gradients
+    pass straight through (Bengio et al. 2013), as in DreamerV2 (Hafner et al. 2021).
+    """
+
+    logits: Tensor  # (..., G, K)
+
+    @property
+    def log_probs(self) -> Tensor:
+        return self.logits.log_softmax(-1)
+
+    def _straight_through(self, index: Tensor) -> Tensor:
+        probs = self.log_probs.exp()
+        hard = F.one_hot(index, self.logits.shape[-1]).to(probs.dtype)
+        return (hard + probs - probs.detach()).flatten(-2)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        uniform = torch.special.ndtr(noise).unsqueeze(-1)
+        cdf = self.log_probs.detach().exp().cumsum(-1)
+        # The last class takes what rounding leaves of the cumulative sum.
+        return self._straight_through((cdf[..., :-1] < uniform).sum(-1))
+
+    def mode(self) -> Tensor:
+        return self._straight_through(self.logits.argmax(-1))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return (z.unflatten(-1, self.logits.shape[-2:]) * self.log_probs).sum((-2, -1))
+
+    def kl(self, other: LatentDistribution) -> Tensor:
+        assert isinstance(other, Categorical), "KL is between distributions of one kind"
+        p, q = self.log_probs, other.log_probs
+        return (p.exp() * (p - q)).sum((-2, -1))
+
+    def detach(self) -> Categorical:
+        return Categorical(self.logits.detach())
+
+    def enumerate(self) -> Tensor:
+        groups, classes = self.logits.shape[-2:]
+        if classes**groups > 4096:
+            raise ValueError(
+                f"z has {classes}**{groups} values, too many to enumerate; "
+                "expected at most 4096: lower latent.groups or latent.classes"
+            )
+        index = torch.cartesian_prod(*[torch.arange(classes)] * groups).reshape(-1, groups)
+        return F.one_hot(index, classes).flatten(-2).to(self.logits)
+
+
+class LatentConfigBase(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    free_bits: float = Field(default=0.1, ge=0, description="KL per step left unpunished, nats")
+    kl_weight: float = Field(default=0.1, ge=0, description="weight of the KL in the loss")
+    prior_share: float = Field(
+        default=0.8, ge=0, le=1, description="share of the KL's pull that moves the prior"
+    )
+
+
+class NoLatentConfig(LatentConfigBase):
+    """No z: a deterministic model."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def width(self) -> int:
+        return 0
+
+    @property
+    def noise(self) -> int:
+        return 0
+
+    @property
+    def parameters(self) -> int:
+        return 0
+
+    def distribution(self, parameters: Tensor) -> LatentDistribution:
+        return NoLatent(parameters)
+
+
+class GaussianLatentConfig(LatentConfigBase):
+    """A diagonal Gaussian z."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    dim: int = Field(default=8, ge=1, description="width of z")
+    min_std: float = Field(default=0.1, gt=0, description="keeps the KL finite")
+
+    @property
+    def width(self) -> int:
+        return self.dim
+
+    @property
+    def noise(self) -> int:
+        return self.dim
+
+    @property
+    def parameters(self) -> int:
+        return 2 * self.dim
+
+    def distribution(self, parameters: Tensor) -> LatentDistribution:
+        mean, raw = parameters.chunk(2, -1)
+        # softplus(0.54) = 1: an untrained network starts near the unit Gaussian.
+        return Gaussian(mean, F.softplus(raw + 0.54) + self.min_std)
+
+
+class CategoricalLatentConfig(LatentConfigBase):
+    """Independent groups of one-hot classes."""
+
+    kind: Literal["categorical"] = "categorical"
+    groups: int = Field(default=4, ge=1, description="independent groups")
+    classes: int = Field(default=8, ge=2, description="classes per group")
+    uniform: float = Field(
+        default=0.01, ge=0, lt=1, description="share of the uniform mixed in, keeps the KL finite"
+    )
+
+    @property
+    def width(self) -> int:
+        return self.groups * self.classes
+
+    @property
+    def noise(self) -> int:
+        return self.groups
+
+    @property
+    def parameters(self) -> int:
+        return self.groups * self.classes
+
+    def distribution(self, parameters: Tensor) -> LatentDistribution:
+        probs = parameters.unflatten(-1, (self.groups, self.classes)).softmax(-1)
+        return Categorical(((1 - self.uniform) * probs + self.uniform / self.classes).log())
+
+
+LatentConfig = Annotated[
+    NoLatentConfig | GaussianLatentConfig | CategoricalLatentConfig, Field(discriminator="kind")
+]

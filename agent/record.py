@@ -1,0 +1,77 @@
+"""What a run writes while it goes: learning curve, TensorBoard, and a progress line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from worldplan.agent.curve import Curve
+
+
+class Record:
+    """Files of one run: `curve.csv` of evaluations, `episodes.csv`, TensorBoard's in `logs`.
+
+    Columns are a function of seed and configuration alone, never of the clock, so that a resumed
+    run can be compared with an uninterrupted one byte by byte; times go to TensorBoard.
+    """
+
+    def __init__(
+        self, run_dir: Path, steps: int, console: Console, resume_step: int | None = None
+    ) -> None:
+        self.curve = Curve(run_dir / "curve.csv", resume_step)
+        self.episodes = Curve(run_dir / "episodes.csv", resume_step)
+        self.writer = SummaryWriter(str(run_dir / "logs"), purge_step=resume_step)
+        self.console = console
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=2,
+        )
+        self.task = self.progress.add_task(
+            "training", total=steps, completed=resume_step or 0, speed="", note=""
+        )
+
+    def __enter__(self) -> Record:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+        self.writer.close()
+
+    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def say(self, line: str) -> None:
+        """A line above the progress bar."""
+        self.console.print(line)
+
+    def advance(self, step: int, **fields: str) -> None:
+        self.progress.update(self.task, completed=step, **fields)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON so that a reader sees the old file or the new one, never half of it."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)

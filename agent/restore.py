@@ -1,0 +1,82 @@
+"""Agents to and from checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from worldplan.agent import checkpoint
+from worldplan.agent.agent import Agent
+from worldplan.agent.compiling import resolve
+from worldplan.agent.config import RunConfig
+from worldplan.agent.learner import Learner
+
+
+def weights(agent: Agent) -> dict[str, Tensor]:
+    """Everything that acting needs: model, normaliser and heads by name."""
+    return {
+        **{f"model.{k}": v for k, v in agent.model.state_dict().items()},
+        **{f"heads.{k}": v for k, v in agent.heads.state_dict().items()},
+    }
+
+
+def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `weights`; ignores the learner's tensors beside them."""
+    agent.model.load_state_dict(_under("model.", tensors))
+    agent.heads.load_state_dict(_under("heads.", tensors))
+
+
+def learning(learner: Learner) -> dict[str, Tensor]:
+    """What the learner adds: the slow encoder and the scale of values."""
+    tensors = {"learner.value_scale": learner.value_scale}
+    if learner.target_encoder is not None:
+        slow = learner.target_encoder.state_dict()
+        tensors |= {f"learner.target_encoder.{k}": v for k, v in slow.items()}
+    return tensors
+
+
+def load_learning(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `learning`."""
+    learner.value_scale.copy_(tensors["learner.value_scale"])
+    if learner.target_encoder is not None:
+        learner.target_encoder.load_state_dict(_under("learner.target_encoder.", tensors))
+
+
+def load(path: str | Path, *, compiled: bool = False) -> Agent:
+    """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
+
+        agent = load("runs/cheetah-run-0")
+        action = agent.act(observation)
+
+    Raises:
+        ValueError, FileNotFoundError: not a run; the text names what is there.
+    """
+    return load_with_config(path, compiled=compiled)[0]
+
+
+def load_with_config(path: str | Path, *, compiled: bool = False) -> tuple[Agent, RunConfig]:
+    """As `load`, with the run's resolved configuration."""
+    tensors, state = checkpoint.read(checkpoint.find(Path(path)))
+    config = RunConfig.model_validate(state["config"])
+    agent = Agent(
+        config.agent,
+        state["observation_dim"],
+        state["action_dim"],
+        compiled=compiled and resolve(config.compile)[0],
+    )
+    load_weights(agent, tensors)
+    return agent, config
+
+
+def config_json(config: RunConfig) -> dict[str, object]:
+    """The configuration as plain JSON values."""
+    content: dict[str, object] = json.loads(config.model_dump_json())
+    return content
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+

@@ -1,0 +1,18 @@
+"""Environments: any Gymnasium id made into flat float32 observations and actions in [-1, 1]."""
+
+from worldplan.envs.make import EnvConfig, make_env, make_vector
+from worldplan.envs.render import choose_backend
+from worldplan.envs.tasks import TaskInfo, tasks
+from worldplan.envs.vector import VectorEnv
+from worldplan.envs.wrappers import EnvironmentFault
+
+__all__ = [
+    "EnvConfig",
+    "EnvironmentFault",
+    "TaskInfo",
+    "VectorEnv",
+    "choose_backend",
+    "make_env",
+    "make_vector",
+    "tasks",
+]

@@ -1,0 +1,177 @@
+"""From an environment's id to an environment that an agent can plan in."""
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import logging
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from pydantic import BaseModel, ConfigDict, Field
+from worldplan.envs.vector import VectorEnv
+from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
+
+_DM_CONTROL = "dm_control/"
+_DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
+
+
+class EnvConfig(BaseModel):
+    """Which environment, and how often it is acted upon."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Any Gymnasium id; `module:EnvId` imports `module` first; `dm_control/...` is by shimmy."""
+    action_repeat: int = Field(default=1, ge=1)
+    """Simulator frames per decision."""
+    kwargs: dict[str, Any] = {}
+    """Passed to `gymnasium.make`."""
+
+
+def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
+    """Make one environment: observation (D,) float32, action (A,) float32 in [-1, 1].
+
+    Time limits stay the environment's own, in frames. `metadata["render_fps"]` is in decisions
+    per second. To render without a display, set MUJOCO_GL (see `render.choose_backend`) before
+    the first environment is made. What stepping raises: see `wrappers.Flat`.
+
+    Raises ValueError for an unknown id, a missing extra, refused kwargs or unsupported spaces.
+    """
+    env = _create(config, render_mode)
+    try:
+        _check_spaces(config.id, env)
+    except ValueError:
+        env.close()
+        raise
+    frames = _frame_limit(env)
+    decisions = None if frames is None else math.ceil(frames / config.action_repeat)
+    flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
+    seconds = getattr(env.unwrapped, "dt", None)  # per frame; MuJoCo's and dm_control's have it
+    fps = 1 / seconds if seconds else env.metadata.get("render_fps", 30)
+    flat.metadata = {**env.metadata, "render_fps": max(1, round(fps / config.action_repeat))}
+    return flat
+
+
+def make_vector(config: EnvConfig, num_envs: int) -> VectorEnv:
+    """Make `num_envs` copies of one environment. Raises what `make_env` raises."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    return VectorEnv([make_env(config) for _ in range(num_envs)])
+
+
+def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
+    module, _, name = config.id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"cannot import {module!r}, named by environment id {config.id!r}: {error}. It "
+                "must be installed, or its folder be on PYTHONPATH"
+            ) from error
+    kwargs = dict(config.kwargs)
+    if name.startswith(_DM_CONTROL):
+        _import_dm_control(name, render_mode is not None)
+        if render_mode is not None:
+            kwargs.setdefault("render_kwargs", _DM_CONTROL_CAMERA)
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    try:
+        gym.spec(name)
+    except gym.error.Error as error:
+        raise ValueError(_unknown(name)) from error
+    try:
+        with _without_deprecation():
+            return gym.make(name, disable_env_checker=True, **kwargs)
+    except TypeError as error:
+        if not kwargs:
+            raise
+        raise ValueError(f"environment {name!r} cannot be made with {kwargs}: {error}") from error
+    except (gym.error.DependencyNotInstalled, gym.error.DeprecatedEnv, ImportError) as error:
+        raise ValueError(f"environment {name!r} cannot be made: {error}") from error
+
+
+def _unknown(name: str) -> str:
+    by_lower = {known.lower(): known for known in gym.registry}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3)
+    names = " or ".join(repr(by_lower[match]) for match in near)
+    hint = f"Did you mean {names}?" if near else "An own environment is named as 'module:EnvId'"
+    return f"no environment has the id {name!r}. {hint}"
+
+
+def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
+    action, observation = env.action_space, env.observation_space
+    if not (
+        isinstance(action, spaces.Box)
+        and len(action.shape) == 1
+        and np.issubdtype(action.dtype, np.floating)
+    ):
+        raise ValueError(
+            f"{name!r}: expected a one-dimensional float Box as action space, got {action}"
+        )
+    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+        raise ValueError(
+            f"{name!r}: expected actions with finite bounds, which [-1, 1] is mapped onto, got "
+            f"{action}. Bound them with gymnasium.wrappers.RescaleAction or in the environment"
+        )
+    if not observation.is_np_flattenable:
+        raise ValueError(
+            f"{name!r}: expected an observation space that flattens to a fixed number of values "
+            f"(Box, or Dict and Tuple of them), got {observation}"
+        )
+
+
+def _frame_limit(env: gym.Env[Any, Any]) -> int | None:
+    """The environment's own time limit in frames: Gymnasium's wrapper or dm_control's, if any."""
+    limits = (
+        env.spec.max_episode_steps if env.spec else None,
+        getattr(env.unwrapped, "_step_limit", None),
+    )
+    known = [limit for limit in limits if limit is not None and math.isfinite(limit)]
+    return math.ceil(min(known)) if known else None
+
+
+def _import_dm_control(name: str, rendering: bool) -> None:
+    """Importing shimmy registers dm_control's tasks.
+
+    dm_control fixes its renderer when it is imported: off, unless one is asked for, so that
+    training needs no display and does not warn about a missing one.
+    """
+    if not all(importlib.util.find_spec(package) for package in ("shimmy", "dm_control")):
+        raise ValueError(f"environment {name!r} needs: pip install 'worldplan[dm-control]'")
+    off = not rendering and "MUJOCO_GL" not in os.environ
+    if off:
+        os.environ["MUJOCO_GL"] = "off"
+    try:
+        importlib.import_module("shimmy")
+    finally:
+        if off:  # Gymnasium's renderer reads it too, when it first renders
+            del os.environ["MUJOCO_GL"]
+    if rendering and importlib.import_module("dm_control._render").BACKEND == "off":
+        raise ValueError(
+            f"environment {name!r} cannot render: dm_control was imported without a renderer. Set "
+            "MUJOCO_GL to egl, osmesa or glfw before the first environment is made"
+        )
+
+
+@contextlib.contextmanager
+def _without_deprecation() -> Iterator[None]:
+    """Both suites' cheetahs use an attribute that MuJoCo deprecates, on stderr and in a file."""
+
+    def handle(message: str) -> None:
+        if "'settotalmass' is deprecated" not in message:
+            logging.getLogger(__name__).warning(message)
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(handle)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)

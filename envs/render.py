@@ -1,0 +1,54 @@
+"""Which OpenGL backend can render on this machine."""
+
+import os
+import subprocess
+import sys
+
+# A backend's libraries can be there and not work (EGL without a GPU), so a frame is rendered.
+_PROBE = """
+import mujoco
+ball = '<mujoco><worldbody><geom size="1"/></worldbody></mujoco>'
+model = mujoco.MjModel.from_xml_string(ball)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 8, 8)
+renderer.update_scene(data)
+assert renderer.render().any()
+"""
+
+
+def choose_backend() -> str:
+    """The value of MUJOCO_GL to render with: the one that is set, else the first that works.
+
+    MuJoCo and dm_control fix their backend when they are imported: set `os.environ["MUJOCO_GL"]`
+    to it before the first environment is made. Each backend is tried in a process of its own, for
+    about a second.
+
+    Raises ValueError, naming the packages to install, if none works.
+    """
+    if chosen := os.environ.get("MUJOCO_GL"):
+        return chosen
+    if not sys.platform.startswith("linux"):
+        return "glfw"
+    display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    for backend in (*(["glfw"] if display else []), "egl", "osmesa"):
+        if _works(backend):
+            return backend
+    raise ValueError(
+        "no OpenGL backend can render here: install libegl1 (with a GPU) or libosmesa6 (without), "
+        "for example with `apt-get install libosmesa6`"
+    )
+
+
+def _works(backend: str) -> bool:
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            env={**os.environ, "MUJOCO_GL": backend},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0

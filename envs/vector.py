@@ -1,0 +1,75 @@
+"""Several copies of one environment, reset and stepped at the caller's word only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from worldplan.envs.wrappers import Array, FlatEnv
+
+Mask = NDArray[np.bool_]
+Seeds = Sequence[int] | NDArray[np.integer[Any]]
+
+
+class VectorEnv:
+    """B environments stepped together: the B of a planner that makes B plans at once.
+
+    Gymnasium's own vector environments step every copy at every call; evaluation needs to leave
+    out those whose episode has ended. What is returned is always a fresh copy.
+
+    `max_episode_steps` is the environment's time limit in decisions, None if unknown.
+    """
+
+    def __init__(self, envs: Sequence[FlatEnv]) -> None:
+        self._envs = list(envs)
+        self.num_envs = len(self._envs)
+        (self.observation_dim,) = self._envs[0].observation_space.shape or (0,)
+        (self.action_dim,) = self._envs[0].action_space.shape or (0,)
+        self.max_episode_steps: int | None = self._envs[0].get_wrapper_attr("max_episode_steps")
+        self._observations = np.zeros((self.num_envs, self.observation_dim), np.float32)
+
+    def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
+        """Start new episodes where `mask` (B,) is true (default: everywhere), each on its seed.
+
+        `seeds` has length B; those of the others are not read, and the others keep their
+        observations. Returns all observations (B, D).
+        """
+        mask = self._mask(mask)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, one per environment: got {seeds}")
+        for i in np.flatnonzero(mask).tolist():
+            self._observations[i], _ = self._envs[i].reset(seed=int(seeds[i]))
+        return self._observations.copy()
+
+    def step(self, actions: Array, active: Mask | None = None) -> tuple[Array, Array, Mask, Mask]:
+        """Act once wherever `active` (B,) is true (default: everywhere). Never resets.
+
+        `actions` is (B, A) in [-1, 1]. Returns observations (B, D), rewards (B,), terminated (B,)
+        and truncated (B,); at an episode's end the observation is its true last one. An
+        environment that is not active keeps its observation, with reward 0 and both flags false.
+        """
+        active = self._mask(active)
+        if np.shape(actions) != (self.num_envs, self.action_dim):
+            raise ValueError(
+                f"expected actions of shape {(self.num_envs, self.action_dim)}, "
+                f"got {np.shape(actions)}"
+            )
+        rewards = np.zeros(self.num_envs, np.float32)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        truncated = np.zeros(self.num_envs, np.bool_)
+        for i in np.flatnonzero(active).tolist():
+            # The copy keeps an environment that stores its action from sharing the caller's memory.
+            action = np.array(actions[i], np.float32)
+            observation, reward, terminated[i], truncated[i], _ = self._envs[i].step(action)
+            self._observations[i], rewards[i] = observation, reward
+        return self._observations.copy(), rewards, terminated, truncated
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+    def _mask(self, mask: Mask | None) -> Mask:
+        mask = np.ones(self.num_envs, np.bool_) if mask is None else np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ValueError(f"expected a boolean mask of shape ({self.num_envs},), got {mask!r}")
+        return mask

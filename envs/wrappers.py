@@ -1,0 +1,172 @@
+"""The wrappers that `make_env` puts around an environment."""
+
+import sys
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+FlatEnv = gym.Env[Array, Array]
+"""What `make_env` returns: observation (D,) and action (A,) in [-1, 1], both float32 Boxes."""
+
+# After any of these MuJoCo resets its own state in the middle of an episode and goes on.
+_UNSTABLE = {
+    "position": int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    "velocity": int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    "acceleration": int(mujoco.mjtWarning.mjWARN_BADQACC),
+}
+
+
+class EnvironmentFault(RuntimeError):
+    """The simulation broke: a non-finite observation or reward, or an unstable simulator."""
+
+
+class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
+    """Hold each action for `repeat` frames and sum their rewards; stops where the episode does.
+
+    Raises ValueError if a reward is not a single number.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], repeat: int) -> None:
+        super().__init__(env)
+        self.repeat = repeat
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        total = 0.0
+        for _ in range(self.repeat):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            total += _number(reward)
+            if terminated or truncated:
+                break
+        return observation, total, bool(terminated), bool(truncated), info
+
+
+class Flat(gym.Wrapper[Array, Array, Any, Any]):
+    """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
+
+    Dict observations are joined in the order of their space, which Gymnasium sorts by key.
+    `max_episode_steps` is the time limit in decisions, None if unknown.
+
+    Raises:
+        EnvironmentFault: non-finite observation or reward, or MuJoCo became unstable.
+        ValueError: action outside [-1, 1], or an observation that does not fit its space.
+        gymnasium.error.ResetNeeded: stepped before the first reset or after the episode's end.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str, max_episode_steps: int | None) -> None:
+        super().__init__(env)
+        self.name = name
+        self.max_episode_steps = max_episode_steps
+        flat, inner = spaces.flatten_space(env.observation_space), env.action_space
+        assert isinstance(flat, spaces.Box)
+        assert isinstance(inner, spaces.Box)
+        with np.errstate(over="ignore"):  # a float64 bound beyond float32 becomes infinite
+            low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, inner.shape, np.float32)
+        self._inner = inner
+        bounds = inner.low.astype(np.float64), inner.high.astype(np.float64)
+        self._centre, self._half = (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
+        self._steps = 0
+        self._over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        self._steps, self._over = 0, False
+        try:
+            observation, info = self.env.reset(seed=seed, options=options)
+        except _physics_errors() as error:
+            raise self._fault(str(error)) from error
+        warnings = self._mujoco_warnings()
+        if warnings is not None:
+            warnings[:] = 0  # MuJoCo counts from its last reset; an environment may not reset it
+        return self._flatten(observation), info
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        if self._over:
+            raise gym.error.ResetNeeded(f"{self.name}: the episode is over, call reset first")
+        self._check(action)
+        self._steps += 1
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(self._rescale(action))
+        except _physics_errors() as error:
+            raise self._fault(str(error)) from error
+        warnings = self._mujoco_warnings()
+        broken = [] if warnings is None else [k for k, i in _UNSTABLE.items() if warnings[i]]
+        if broken:
+            raise self._fault(f"MuJoCo became unstable (bad joint {', '.join(broken)})")
+        flat = self._flatten(observation)
+        reward = float(reward)
+        if not np.isfinite(reward):
+            raise self._fault(f"the reward is {reward}")
+        self._over = terminated or truncated
+        return flat, reward, terminated, truncated, info
+
+    def _flatten(self, observation: Any) -> Array:
+        """Always a new array: some environments return the buffer that they write into."""
+        try:
+            with np.errstate(over="ignore"):  # overflow becomes inf, reported below
+                joined: Any = spaces.flatten(self.env.observation_space, observation)
+                flat: Array = joined.astype(np.float32)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.name}: its observation does not fit its observation_space "
+                f"{self.env.observation_space} ({type(error).__name__}: {error})"
+            ) from error
+        if flat.shape != self.observation_space.shape:
+            raise ValueError(
+                f"{self.name}: its observation has {flat.size} values, its observation_space "
+                f"{self.env.observation_space} has {self.observation_space.shape}"
+            )
+        if not np.isfinite(flat).all():
+            bad = np.flatnonzero(~np.isfinite(flat)).tolist()
+            raise self._fault(f"the observation is not finite at index {bad}")
+        return flat
+
+    def _check(self, action: Array) -> None:
+        """MuJoCo clips what is out of range without a word; then executed is not what was planned.
+
+        The tolerance is float32 rounding.
+        """
+        shape = self.action_space.shape
+        if np.shape(action) != shape:
+            raise ValueError(f"{self.name}: expected an action of shape {shape}, got {action!r}")
+        if not (np.abs(action) <= 1.0 + 1e-6).all():  # false for NaN as well
+            raise ValueError(f"{self.name}: an action must lie in [-1, 1], got {action!r}")
+
+    def _rescale(self, action: Array) -> Any:
+        """Clipped for rounding: Gymnasium's RescaleAction can exceed the bounds by it."""
+        rescaled = (self._centre + self._half * action).astype(self._inner.dtype)
+        return np.clip(rescaled, self._inner.low, self._inner.high)
+
+    def _mujoco_warnings(self) -> NDArray[np.int32] | None:
+        """MuJoCo's warning counters, where the environment shows its MjData as `data`."""
+        data = getattr(self.unwrapped, "data", None)
+        return data.warning.number if isinstance(data, mujoco.MjData) else None
+
+    def _fault(self, what: str) -> EnvironmentFault:
+        self._over = True
+        return EnvironmentFault(
+            f"{self.name}, step {self._steps} of the episode: {what}. Smaller actions, a smaller "
+            "simulator timestep or a smaller action_repeat usually help."
+        )
+
+
+def _number(reward: Any) -> float:
+    try:
+        if np.ndim(reward) == 0:
+            return float(reward)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"a reward must be a single number, the environment returned {reward!r}")
+
+
+def _physics_errors() -> tuple[type[Exception], ...]:
+    """What simulators raise when they diverge; dm_control's only if it has been imported."""
+    control = sys.modules.get("dm_control.rl.control")
+    return (mujoco.FatalError, *((control.PhysicsError,) if control else ()))

@@ -1,0 +1,52 @@
+"""Planners: search for the action sequence of lowest predicted cost, knowing only the cost."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from worldplan.planners.cem import CEM, CEMConfig
+from worldplan.planners.config import PlannerConfig
+from worldplan.planners.cost import TrajectoryCost
+from worldplan.planners.gradient import Gradient, GradientConfig
+from worldplan.planners.icem import ICEM, ICEMConfig
+from worldplan.planners.kinds import by_kind
+from worldplan.planners.mppi import MPPI, MPPIConfig
+from worldplan.planners.plan import Plan, PlanNoise, PlanState, PlanStats
+from worldplan.planners.planner import Planner
+from worldplan.planners.random_shooting import RandomShooting, RandomShootingConfig
+from worldplan.planners.risk import RISKS, Risk, RiskMeasure
+
+PLANNERS: dict[str, type[Planner[Any]]] = {
+    "cem": CEM,
+    "icem": ICEM,
+    "mppi": MPPI,
+    "random_shooting": RandomShooting,
+    "gradient": Gradient,
+}
+
+PlannerConfigUnion = Annotated[
+    CEMConfig | ICEMConfig | MPPIConfig | RandomShootingConfig | GradientConfig,
+    Field(discriminator="kind"),
+    by_kind("planner", PLANNERS),
+]
+
+
+def make_planner(config: PlannerConfig) -> Planner[Any]:
+    """Makes the planner that the config is for."""
+    return PLANNERS[config.kind](config)
+
+
+__all__ = [
+    "PLANNERS",
+    "RISKS",
+    "Plan",
+    "PlanNoise",
+    "PlanState",
+    "PlanStats",
+    "Planner",
+    "PlannerConfig",
+    "PlannerConfigUnion",
+    "Risk",
+    "RiskMeasure",
+    "TrajectoryCost",
+    "make_planner",
+]

@@ -1,0 +1,59 @@
+"""Action sequences and what they cost.
+
+Shapes: B plans, N candidate sequences, K of them, M latent samples, T horizon, A action.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Sequences that have been evaluated.
+
+    Attributes:
+        actions: (B, N, T, A) in [-1, 1].
+        futures: (B, N, M) cost in each future, finite or +inf.
+        costs: (B, N) what these amount to, by the risk measure.
+        slope: (B, N, T, A) derivative of the costs by the actions, if the algorithm asked for it.
+    """
+
+    actions: Tensor
+    futures: Tensor
+    costs: Tensor
+    slope: Tensor | None = None
+
+    def split(self, count: int) -> tuple["Candidates", "Candidates | None"]:
+        """The first `count`, and the others if there are any."""
+        if count == self.costs.shape[1]:
+            return self, None
+        first, others = slice(count), slice(count, None)
+        return (
+            Candidates(self.actions[:, first], self.futures[:, first], self.costs[:, first]),
+            Candidates(self.actions[:, others], self.futures[:, others], self.costs[:, others]),
+        )
+
+    def join(self, other: "Candidates | None") -> "Candidates":
+        """These, then the others."""
+        if other is None:
+            return self
+        return Candidates(
+            torch.cat([self.actions, other.actions], 1),
+            torch.cat([self.futures, other.futures], 1),
+            torch.cat([self.costs, other.costs], 1),
+        )
+
+    def pick(self, index: Tensor) -> "Candidates":
+        """Those at index (B, K)."""
+        (_, _, horizon, width), futures = self.actions.shape, self.futures.shape[2]
+        return Candidates(
+            self.actions.gather(1, index[..., None, None].expand(-1, -1, horizon, width)),
+            self.futures.gather(1, index[..., None].expand(-1, -1, futures)),
+            self.costs.gather(1, index),
+        )
+
+    def best(self, count: int) -> "Candidates":
+        """The `count` of lowest cost, best first."""
+        return self.pick(self.costs.topk(count, dim=1, largest=False).indices)

@@ -1,0 +1,57 @@
+"""Settings that all planners share; each algorithm adds its own beside its class."""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from worldplan.planners.risk import Mean, Risk
+
+
+class PlannerConfig(BaseModel):
+    """Settings of a search.
+
+    Attributes:
+        kind: Name of the algorithm.
+        horizon: Steps planned ahead.
+        samples: Candidate sequences drawn in each iteration.
+        iterations: Rounds of drawing candidates and learning from the best.
+        elites: Number of the best, those that are learnt from.
+        keep: Fraction of the elites that joins the next iteration and, shifted, the next plan.
+        latent_samples: Possible futures in which each candidate is tried.
+        risk: What its costs in these futures amount to.
+        choose: The sequence to execute: the best elite, the mean of the final distribution, or an
+            elite drawn by its weight.
+        warm_start: Start from the previous plan, shifted by a step.
+        initial_std: Standard deviation of the first distribution.
+        min_std: Floor of the standard deviation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: str
+    horizon: int = Field(default=3, ge=1)
+    samples: int = Field(default=128, ge=1)
+    iterations: int = Field(default=4, ge=1)
+    elites: int = Field(default=24, ge=1)
+    keep: float = Field(default=0.0, ge=0.0, le=1.0)
+    latent_samples: int = Field(default=1, ge=1)
+    risk: Risk = Mean()
+    choose: Literal["best", "mean", "sample"] = "mean"
+    warm_start: bool = True
+    initial_std: float = Field(default=1.0, gt=0.0)
+    min_std: float = Field(default=0.05, gt=0.0)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "PlannerConfig":
+        if self.elites > self.samples:
+            raise ValueError(f"elites ({self.elites}) must not exceed samples ({self.samples})")
+        if self.min_std > self.initial_std:
+            raise ValueError(
+                f"min_std ({self.min_std}) must not exceed initial_std ({self.initial_std})"
+            )
+        return self
+
+    @property
+    def kept(self) -> int:
+        """Number of elites that are kept."""
+        return math.ceil(self.keep * self.elites)

@@ -1,0 +1,34 @@
+"""Configs picked by their `kind`, with a hint when the name is wrong."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BeforeValidator
+
+
+def by_kind(what: str, kinds: Iterable[str]) -> BeforeValidator:
+    """Makes the validator that stands before a union discriminated by `kind`.
+
+    It reads a bare name as `{kind: name}`.
+
+    Args:
+        what: What is being chosen, for the message.
+        kinds: The valid names.
+
+    Returns:
+        The validator, which raises ValueError on an unknown name and suggests the nearest one.
+    """
+    names = list(kinds)
+
+    def read(value: Any) -> Any:
+        value = {"kind": value} if isinstance(value, str) else value
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if kind is not None and kind not in names:
+            nearest = get_close_matches(str(kind), names, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"unknown {what} {kind!r}. Did you mean {nearest!r}? Choices: {', '.join(names)}"
+            )
+        return value
+
+    return BeforeValidator(read)

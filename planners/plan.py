@@ -1,0 +1,124 @@
+"""What goes into a plan and what comes out of it.
+
+Shapes: B plans, N candidate sequences, M latent samples, T horizon, A action, Z latent dimension,
+I iterations, E elites carried over from the previous plan.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+@dataclass(frozen=True)
+class PlanNoise:
+    """All the luck of one plan, drawn outside: B plans at once equal B single ones given the same.
+
+    Attributes:
+        actions: (I, B, N, T, A) standard normal; coloured in time if the algorithm wants it so.
+        latent: (M, T, Z) standard normal; the same for all plans, candidates and iterations.
+        select: (B,) uniform; picks the elite if the sequence to execute is sampled.
+        explore: (B, A) standard normal; for the caller, who may add `std * explore` to the action.
+    """
+
+    actions: Tensor
+    latent: Tensor
+    select: Tensor
+    explore: Tensor
+
+
+@dataclass(frozen=True)
+class PlanState:
+    """What one plan leaves to the next.
+
+    Attributes:
+        mean: (B, T, A) mean of the last search distribution.
+        elites: (B, E, T, A) best sequences of the last plan, best first.
+        fresh: (B,) bool; a fresh plan takes nothing over: the first one, or after a reset.
+    """
+
+    mean: Tensor
+    elites: Tensor
+    fresh: Tensor
+
+    @classmethod
+    def initial(
+        cls,
+        batch: int,
+        horizon: int,
+        action_dim: int,
+        elites: int = 0,
+        device: torch.device | str | None = None,
+    ) -> "PlanState":
+        """State before the first plan, for a planner that carries over so many elites."""
+        return cls(
+            mean=torch.zeros(batch, horizon, action_dim, device=device),
+            elites=torch.zeros(batch, elites, horizon, action_dim, device=device),
+            fresh=torch.ones(batch, dtype=torch.bool, device=device),
+        )
+
+    def reset(self, mask: Tensor) -> "PlanState":
+        """Makes the plans in mask (B,) fresh, as when their episodes end.
+
+        Raises:
+            ValueError: mask is not a bool tensor of shape (B,).
+        """
+        if mask.dtype != torch.bool or mask.shape != self.fresh.shape:
+            raise ValueError(
+                f"reset mask must be bool {tuple(self.fresh.shape)}, "
+                f"not {mask.dtype} {tuple(mask.shape)}"
+            )
+        return replace(self, fresh=self.fresh | mask)
+
+    def shifted(self) -> tuple[Tensor, Tensor]:
+        """Mean (B, T, A) and elites (B, E, T, A) moved on by the step that was executed.
+
+        Those of fresh plans are zero.
+        """
+        # The step that enters at the end is zero, as in TD-MPC. iCEM repeats the mean's last
+        # action and draws that of the elites: zero needs no luck and favours no direction.
+        mean, elites = pad(self.mean[:, 1:], (0, 0, 0, 1)), pad(self.elites[:, :, 1:], (0, 0, 0, 1))
+        return (
+            mean.masked_fill(self.fresh[:, None, None], 0.0),
+            elites.masked_fill(self.fresh[:, None, None, None], 0.0),
+        )
+
+
+@dataclass(frozen=True)
+class PlanStats:
+    """How the search went. All (I, B).
+
+    Attributes:
+        best: Lowest cost among the candidates of each iteration.
+        elite_mean: Mean cost of its elites.
+        std_mean: Mean standard deviation of the distribution fitted to them.
+    """
+
+    best: Tensor
+    elite_mean: Tensor
+    std_mean: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan and what explains it.
+
+    Attributes:
+        actions: (B, T, A) the chosen sequences, in [-1, 1], without exploration noise.
+        cost: (B,) their predicted cost, after the risk measure.
+        spread: (B,) standard deviation of that cost over the latent samples.
+        std: (B, T, A) of the final search distribution: how undecided the search is.
+        stats: How the search went, if asked for.
+    """
+
+    actions: Tensor
+    cost: Tensor
+    spread: Tensor
+    std: Tensor
+    stats: PlanStats | None = None
+
+    @property
+    def action(self) -> Tensor:
+        """(B, A) what to do now."""
+        return self.actions[:, 0]

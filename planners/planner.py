@@ -1,0 +1,236 @@
+"""The search loop, written once. An algorithm is what it learns from the best candidates.
+
+Shapes: B plans, N candidate sequences, K elites, M latent samples, T horizon, A action, Z latent
+dimension, I iterations, P proposals.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+from worldplan.planners.candidates import Candidates
+from worldplan.planners.config import PlannerConfig
+from worldplan.planners.cost import TrajectoryCost
+from worldplan.planners.plan import Plan, PlanNoise, PlanState, PlanStats
+
+C = TypeVar("C", bound=PlannerConfig)
+
+
+class Planner(ABC, Generic[C]):
+    """Searches for the action sequence of lowest cost. Holds its config, and remembers nothing."""
+
+    differentiates = False  # whether the algorithm needs the slope of the cost
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    @abstractmethod
+    def update(
+        self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Learns from the elites.
+
+        Args:
+            elites: (B, K, T, A) the best candidates, best first.
+            weights: (B, K) their weights, which sum to 1.
+            mean: (B, T, A) of the search distribution they come from.
+            std: (B, T, A) likewise.
+
+        Returns:
+            Mean and standard deviation, (B, T, A), of the next one.
+        """
+
+    def weights(self, costs: Tensor) -> Tensor:
+        """How much elites of these costs (B, K) count: (B, K). Those of cost +inf do not."""
+        finite = (costs < math.inf).to(costs.dtype)
+        return finite / finite.sum(1, keepdim=True)
+
+    def propose(
+        self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
+    ) -> Tensor:
+        """Makes the candidates (B, N, T, A) of iteration i, still unbounded.
+
+        Args:
+            i: From 0.
+            mean: (B, T, A) of the search distribution.
+            std: (B, T, A) likewise.
+            noise: (B, N, T, A) standard normal.
+            last: What the previous iteration evaluated.
+        """
+        return torch.addcmul(mean[:, None], std[:, None], noise)
+
+    def initial_state(
+        self, batch: int, action_dim: int, device: torch.device | str | None = None
+    ) -> PlanState:
+        """State before the first plan."""
+        c = self.config
+        return PlanState.initial(batch, c.horizon, action_dim, c.kept, device)
+
+    def draw_noise(
+        self,
+        batch: int,
+        action_dim: int,
+        latent_dim: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> PlanNoise:
+        """Draws the luck of one call of `plan`."""
+        c = self.config
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=device)
+
+        return PlanNoise(
+            actions=normal(c.iterations, batch, c.samples, c.horizon, action_dim),
+            latent=normal(c.latent_samples, c.horizon, latent_dim),
+            select=torch.rand(batch, generator=generator, device=device),
+            explore=normal(batch, action_dim),
+        )
+
+    @torch.no_grad()
+    def plan(
+        self,
+        cost: TrajectoryCost,
+        state: PlanState,
+        noise: PlanNoise,
+        proposals: Tensor | None = None,
+        explain: bool = False,
+    ) -> tuple[Plan, PlanState]:
+        """Searches for the sequences of lowest cost, one for each of B plans.
+
+        Args:
+            cost: What to minimise.
+            state: What the previous plan left.
+            noise: From `draw_noise`.
+            proposals: (B, P, T, A) sequences, such as a policy's, that join every iteration.
+            explain: Whether the plan shall carry its `stats`.
+
+        Returns:
+            The plan, and the state for the next one.
+
+        Raises:
+            ValueError: Shapes do not match.
+            FloatingPointError: In some plan no candidate has a finite cost.
+        """
+        c = self.config
+        self._check_shapes(state, noise, proposals)
+        state = state if c.warm_start else state.reset(torch.ones_like(state.fresh))
+        mean, carried = state.shifted()
+        std = torch.full_like(mean, c.initial_std)
+        extra = carried if proposals is None else torch.cat([carried, proposals], 1)
+        last = given = kept = None
+        elite_costs, stds = [], []
+        for i in range(c.iterations):
+            actions = self.propose(i, mean, std, noise.actions[i], last)
+            if i == 0:
+                n = actions.shape[1]
+                last = self._evaluate(cost, torch.cat([actions, extra], 1), noise.latent)
+                # What a fresh plan carries is blank, and must not pass for elites.
+                last.costs[:, n : n + carried.shape[1]].masked_fill_(state.fresh[:, None], math.inf)
+                own, given = last.split(n)
+            else:
+                # What joins again is not evaluated again: under the same luck it costs the same.
+                last = self._evaluate(cost, actions, noise.latent)
+                own = last.join(kept)
+            elites = own.join(given).best(c.elites)
+            kept = own.best(c.kept) if c.kept else None
+            weights = self.weights(elites.costs)
+            mean, std = self.update(elites.actions, weights, mean, std)
+            std = std.clamp(min=c.min_std)
+            elite_costs.append(elites.costs)
+            stds.append(std)
+
+        chosen = self._choose(cost, elites, weights, mean, noise)
+        costs = torch.stack(elite_costs)
+        # Once, at the end: reading the answer waits for everything queued on a GPU.
+        if costs[..., 0].max() == math.inf:
+            failed = int((costs[..., 0] == math.inf).any(0).sum())
+            raise FloatingPointError(
+                f"no candidate has a finite cost in {failed} of {len(mean)} plans"
+            )
+        plan = Plan(
+            actions=chosen.actions[:, 0],
+            cost=chosen.costs[:, 0],
+            spread=chosen.futures[:, 0].std(1, correction=0),
+            std=std,
+            stats=_stats(costs, torch.stack(stds)) if explain else None,
+        )
+        return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
+
+    def _evaluate(self, cost: TrajectoryCost, actions: Tensor, noise: Tensor) -> Candidates:
+        """Costs candidates (B, N, T, A): the one place of bounds, non-finite costs and risk."""
+        actions = actions.clamp(-1.0, 1.0).requires_grad_(self.differentiates)
+        with torch.set_grad_enabled(self.differentiates):
+            futures = cost(actions, noise)
+            if futures.shape != (*actions.shape[:2], len(noise)):
+                raise ValueError(
+                    f"the cost must return (B, N, M) = {(*actions.shape[:2], len(noise))}, "
+                    f"not {tuple(futures.shape)}"
+                )
+            futures = futures.nan_to_num(nan=math.inf, posinf=math.inf, neginf=math.inf)
+            costs = self.config.risk(futures, noise)
+        if not self.differentiates:
+            return Candidates(actions, futures, costs)
+        if not costs.requires_grad:
+            raise ValueError(f"the cost is not differentiable, as {self.config.kind} needs it")
+        (slope,) = torch.autograd.grad(costs, actions, torch.ones_like(costs))
+        return Candidates(actions.detach(), futures.detach(), costs.detach(), slope)
+
+    def _choose(
+        self,
+        cost: TrajectoryCost,
+        elites: Candidates,
+        weights: Tensor,
+        mean: Tensor,
+        noise: PlanNoise,
+    ) -> Candidates:
+        """The sequence to execute, as one candidate for each plan."""
+        best = elites.split(1)[0]
+        if self.config.choose == "best":
+            return best
+        if self.config.choose == "sample":
+            below = weights.cumsum(1)
+            return elites.pick((below < noise.select[:, None] * below[:, -1:]).sum(1, keepdim=True))
+        middle = self._evaluate(cost, mean[:, None], noise.latent)
+        # Between two good sequences there may be none: then the best elite stands in.
+        failed = middle.costs == math.inf
+        return Candidates(
+            torch.where(failed[..., None, None], best.actions, middle.actions),
+            torch.where(failed[..., None], best.futures, middle.futures),
+            torch.where(failed, best.costs, middle.costs),
+        )
+
+    def _check_shapes(self, state: PlanState, noise: PlanNoise, proposals: Tensor | None) -> None:
+        c = self.config
+        batch, horizon, width = state.mean.shape
+        drawn = (c.iterations, batch, c.samples, c.horizon, width)
+        if horizon != c.horizon:
+            raise ValueError(f"the state's horizon is {horizon}, the planner's {c.horizon}")
+        if noise.actions.shape != drawn:
+            raise ValueError(
+                f"action noise must be (I, B, N, T, A) = {drawn}, not {tuple(noise.actions.shape)}"
+            )
+        if proposals is not None and (
+            proposals.dim() != 4 or proposals[:, 0].shape != state.mean.shape
+        ):
+            raise ValueError(
+                f"proposals must be (B, P, T, A) with {tuple(state.mean.shape)} for B, T and A, "
+                f"not {tuple(proposals.shape)}"
+            )
+
+
+def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation, (B, T, A), of sequences (B, K, T, A)."""
+    flat, weights = actions.flatten(2), weights[:, None]
+    mean = weights.bmm(flat)
+    std = weights.bmm((flat - mean).square()).sqrt()
+    shape = (len(actions), *actions.shape[2:])
+    return mean.view(shape), std.view(shape)
+
+
+def _stats(costs: Tensor, stds: Tensor) -> PlanStats:
+    """Sums up elite costs (I, B, K) and standard deviations (I, B, T, A)."""
+    elite_mean = costs.masked_fill(costs == math.inf, math.nan).nanmean(2)
+    return PlanStats(best=costs[..., 0], elite_mean=elite_mean, std_mean=stds.mean((2, 3)))

@@ -1,0 +1,40 @@
+"""Random shooting: the best of candidates drawn uniformly, the baseline of every search.
+
+Shapes: B plans, N candidate sequences, K elites, T horizon, A action.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from worldplan.planners.candidates import Candidates
+from worldplan.planners.config import PlannerConfig
+from worldplan.planners.planner import Planner, moments
+
+
+class RandomShootingConfig(PlannerConfig):
+    """Settings of `RandomShooting`, for which `initial_std` is half the width of the draw.
+
+    A warm start carries the kept elites over, and so needs `keep` above 0.
+    """
+
+    kind: Literal["random_shooting"] = "random_shooting"
+    samples: int = Field(default=512, ge=1)
+    iterations: Literal[1] = 1
+    choose: Literal["best"] = "best"
+
+
+class RandomShooting(Planner[RandomShootingConfig]):
+    """Draws once and takes the best; the elites only tell how decided that is."""
+
+    def propose(
+        self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
+    ) -> Tensor:
+        share: Tensor = torch.special.ndtr(noise)  # the normal CDF makes normal numbers uniform
+        return std[:, None] * (2.0 * share - 1.0)
+
+    def update(
+        self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return elites[:, 0], moments(elites, weights)[1]

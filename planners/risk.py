@@ -1,0 +1,118 @@
+"""Risk measures: what the M costs of one candidate, one for each possible future, amount to.
+
+A measure is its own config. In YAML, `risk: mean` or `risk: {kind: cvar, alpha: 0.2}`.
+
+Shapes: M latent samples, T horizon, Z latent dimension, `...` any leading shape.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from worldplan.planners.kinds import by_kind
+
+
+class RiskMeasure(BaseModel, ABC):
+    """Reduces the costs of a candidate's futures to one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kind: str
+
+    @abstractmethod
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        """Reduces costs (..., M), finite or +inf, under noise (M, T, Z) to (...)."""
+
+
+class Mean(RiskMeasure):
+    """Expected cost."""
+
+    kind: Literal["mean"] = "mean"
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return costs.mean(-1)
+
+
+class CVaR(RiskMeasure):
+    """Mean of the worst fraction `alpha` of the futures (Rockafellar & Uryasev, 2000)."""
+
+    kind: Literal["cvar"] = "cvar"
+    alpha: float = Field(default=0.2, gt=0.0, le=1.0)
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        mass = self.alpha * costs.shape[-1]
+        count = math.ceil(mass - 1e-9)  # 0.1 * 30 is a hair above 3
+        worst = costs.topk(count, dim=-1).values
+        # The last future counts by the fraction of it that is within the tail: exact for any M.
+        return (worst[..., :-1].sum(-1) + (mass - count + 1) * worst[..., -1]) / mass
+
+
+class Worst(RiskMeasure):
+    """Highest cost."""
+
+    kind: Literal["worst"] = "worst"
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return costs.amax(-1)
+
+
+class Best(RiskMeasure):
+    """Lowest cost."""
+
+    kind: Literal["best"] = "best"
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return costs.amin(-1)
+
+
+class Entropic(RiskMeasure):
+    """log(mean(exp(beta cost))) / beta: the mean as beta -> 0, the worst as beta -> inf."""
+
+    kind: Literal["entropic"] = "entropic"
+    beta: float = Field(default=1.0, gt=0.0)
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return ((self.beta * costs).logsumexp(-1) - math.log(costs.shape[-1])) / self.beta
+
+
+class Adversarial(RiskMeasure):
+    """Searches z for the worst future, which pays `weight` for being surprising."""
+
+    kind: Literal["adversarial"] = "adversarial"
+    weight: float = Field(default=1.0, ge=0.0)
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return (costs - self.weight * surprise(noise)).amax(-1)
+
+
+class Optimistic(RiskMeasure):
+    """Searches z for the best future, which pays `weight` for being surprising."""
+
+    kind: Literal["optimistic"] = "optimistic"
+    weight: float = Field(default=1.0, ge=0.0)
+
+    def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
+        return (costs + self.weight * surprise(noise)).amin(-1)
+
+
+def surprise(noise: Tensor) -> Tensor:
+    """-log p(noise) of standard normal noise (M, T, Z), up to a constant: (M,)."""
+    return 0.5 * noise.square().sum((-2, -1))
+
+
+RISKS: dict[str, type[RiskMeasure]] = {
+    "mean": Mean,
+    "cvar": CVaR,
+    "worst": Worst,
+    "best": Best,
+    "entropic": Entropic,
+    "adversarial": Adversarial,
+    "optimistic": Optimistic,
+}
+
+Risk = Annotated[
+    Mean | CVaR | Worst | Best | Entropic | Adversarial | Optimistic,
+    Field(discriminator="kind"),
+    by_kind("risk measure", RISKS),
+]
