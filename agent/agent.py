@@ -20,7 +20,8 @@ from worldplan.agent.costs import imagine, learned_return, side_by_side
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPA, JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
-from worldplan.planners import MPPIConfig, Plan, PlannerConfigUnion, PlanState, make_planner
+from worldplan.planners import Plan, PlannerConfigUnion, PlanState, make_planner
+from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
 
@@ -59,9 +60,7 @@ class Agent:
         self.config = config
         self.observation_dim, self.action_dim = observation_dim, action_dim
         self.model = JEPA(config.model, observation_dim, action_dim)
-        self.heads = Heads(
-            config.heads, self.model.feature_dim, self.model.latent_dim, action_dim
-        )
+        self.heads = Heads(config.heads, self.model.feature_dim, self.model.latent_dim, action_dim)
         self.planner = make_planner(config.planner)
         self.learner = Learner(
             config.learner,
@@ -79,9 +78,8 @@ class Agent:
     def initial(self, batch: int) -> ActorState:
         """What acting remembers before the first step of B environments."""
         past = self.model.context - 1
-        horizon = self.config.planner.horizon
         return ActorState(
-            PlanState.initial(batch, horizon, self.action_dim),
+            self.planner.initial_state(batch, self.action_dim),
             torch.zeros(batch, past, self.observation_dim),
             torch.zeros(batch, past, self.action_dim),
             torch.zeros(batch, past, dtype=torch.bool),
@@ -185,7 +183,9 @@ class Agent:
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
             rows = side_by_side(h, s, actions, latent)
             if rows[0].shape[0] == 1:  # torch.compile makes a form of its own for a single row
-                rows = side_by_side(h.repeat(2, 1), s.repeat(2, 1), actions.repeat(2, 1, 1, 1), latent)
+                rows = side_by_side(
+                    h.repeat(2, 1), s.repeat(2, 1), actions.repeat(2, 1, 1, 1), latent
+                )
             value = self._return(*rows)
             return -value[: actions.shape[0] * actions.shape[1] * latent.shape[0]].view(
                 *actions.shape[:2], latent.shape[0]

@@ -1,25 +1,233 @@
-"""placeholder by lead until the real one lands"""
-import json, os, shutil
+"""Checkpoints: tensors as safetensors, all else as JSON, so that loading one cannot run code.
+
+    run_dir/checkpoints/step_000012000/tensors.safetensors
+                                       state.json        format, versions, the caller's state
+    run_dir/checkpoints/latest                           name of the newest complete one
+
+A checkpoint is written under another name, synced and renamed, and `latest` replaced only then: a
+kill or power cut at any moment leaves the former one in place.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-def save(run_dir: Path, step: int, tensors: dict, state: dict, keep: int = 2) -> Path:
-    d = run_dir / "checkpoints" / f"step_{step:09d}"; t = d.with_name("tmp"); shutil.rmtree(t, ignore_errors=True); t.mkdir(parents=True)
-    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, t / "tensors.safetensors"); (t / "state.json").write_text(json.dumps(state))
-    shutil.rmtree(d, ignore_errors=True); os.replace(t, d); (run_dir / "checkpoints/latest").write_text(d.name); return d
+from torch import Tensor
+
+FORMAT = 1
+DECISIVE = ("worldplan", "torch", "gymnasium", "mujoco")  # another version may act otherwise
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on, by package name, and Python's."""
+    return {
+        **{name: _version(name) for name in (*DECISIVE, "numpy")},
+        "python": platform.python_version(),
+    }
+
+
+def save(
+    run_dir: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2
+) -> Path:
+    """Write a checkpoint and make it the latest; of the older ones only `keep` - 1 stay.
+
+    `state` must be JSON-able: tuples come back as lists, keys as strings. Tensors may share memory
+    or lie on any device; they come back apart. Raises TypeError for a state that JSON cannot hold
+    and OSError for a full disk, both with the former checkpoint in place.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
+    document = {"format": FORMAT, "step": step, "versions": versions(), "state": state}
+    text = json.dumps(document, indent=1)
+
+    folder = run_dir / "checkpoints"
+    name = f"step_{step:09d}"
+    if _latest(folder) == name:
+        name += "_again"  # the same step twice: the first one stays until the second is there
+    final, draft = folder / name, folder / f".{name}.tmp"
+    for leftover in (*folder.glob(".*.tmp"), final):  # of a save that was cut off
+        shutil.rmtree(leftover, ignore_errors=True)
+    draft.mkdir(parents=True)
+    # Safetensors refuses tensors that share memory or are not contiguous.
+    copies = {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in tensors.items()
+    }
+    save_file(copies, draft / "tensors.safetensors")
+    (draft / "state.json").write_text(text, encoding="utf-8")
+    for path in (draft / "tensors.safetensors", draft / "state.json", draft):
+        _sync(path)
+    os.replace(draft, final)
+    _sync(folder)
+
+    pointer = folder / "latest.tmp"
+    pointer.write_text(name + "\n", encoding="utf-8")
+    _sync(pointer)
+    os.replace(pointer, folder / "latest")
+    _sync(folder)
+
+    others = sorted(path for path in folder.glob("step_*") if path != final)
+    # A later one is the end of a run that was cut off and resumed from before it.
+    older = [path for path in others if path < final][-keep + 1 :] if keep > 1 else []
+    for path in others:
+        if path not in older:
+            shutil.rmtree(path, ignore_errors=True)
+    return final
+
+
 def find(path: Path) -> Path:
-    return path / "checkpoints" / (path / "checkpoints/latest").read_text() if (path / "checkpoints").exists() else path
-def read(path: Path, device: str = "cpu") -> tuple[dict, dict]:
-    return load_file(path / "tensors.safetensors"), json.loads((path / "state.json").read_text())
-def optimizer_tensors(name: str, opt: Any) -> tuple[dict, Any]:
-    s = opt.state_dict(); return {f"{name}.{i}.{k}": v for i, q in s["state"].items() for k, v in q.items()}, s["param_groups"]
-def load_optimizer(name: str, opt: Any, tensors: dict, state: Any) -> None:
-    st: dict = {}
-    for k, v in tensors.items():
-        if k.startswith(name + "."):
-            _, i, f = k.split("."); st.setdefault(int(i), {})[f] = v
-    opt.load_state_dict({"state": st, "param_groups": state})
-def rng_state(rng: np.random.Generator) -> dict: return dict(rng.bit_generator.state)
-def set_rng_state(rng: np.random.Generator, s: dict) -> None: rng.bit_generator.state = s
+    """The checkpoint folder meant by `path`: a run's latest, or a checkpoint folder itself.
+
+    Raises FileNotFoundError where nothing is and ValueError for what is no run; both name the runs
+    nearby.
+    """
+    if (path / "state.json").is_file():
+        return path
+    folder = path / "checkpoints"
+    if name := _latest(folder):
+        if (folder / name).is_dir():
+            return folder / name
+        there = ", ".join(sorted(p.name for p in folder.glob("step_*"))) or "none"
+        raise ValueError(f"{path}: its latest checkpoint {name} is missing; there: {there}")
+    if not path.exists():
+        raise FileNotFoundError(f"no run at {path}.{_suggestion(path)}")
+    raise ValueError(f"{path} holds no checkpoint.{_suggestion(path)}")
+
+
+def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, on `device`, and state of the checkpoint folder `path`, as given to `save`.
+
+    Warns if decisive packages have other versions now. Raises ValueError for another format or
+    damaged files, FileNotFoundError for missing ones.
+    """
+    now = versions()
+    try:
+        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        found, then = document["format"], document["versions"]
+        if found == FORMAT:
+            state: dict[str, Any] = document["state"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / 'state.json'} is damaged: {error!r}") from error
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} has checkpoint format {found}, worldplan {now['worldplan']} reads format "
+            f"{FORMAT}: use the version that wrote it, worldplan {then.get('worldplan')}"
+        )
+    changes = [f"{k} {then.get(k)}, now {now[k]}" for k in DECISIVE if then.get(k) != now[k]]
+    if changes:
+        warnings.warn(
+            f"{path} was written with {'; '.join(changes)}: results may differ", stacklevel=2
+        )
+    try:
+        tensors: dict[str, Tensor] = load_file(path / "tensors.safetensors", device=device)
+    except SafetensorError as error:
+        raise ValueError(f"{path / 'tensors.safetensors'} is damaged: {error}") from error
+    return tensors, state
+
+
+def flatten(name: str, tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """`tree` of dicts and lists as JSON: its tensors move to `tensors`, under names from `name`."""
+    if isinstance(tree, Tensor):
+        tensors[name] = tree
+        return {"tensor": name}
+    if isinstance(tree, dict):
+        return {str(key): flatten(f"{name}.{key}", value, tensors) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [flatten(f"{name}.{i}", value, tensors) for i, value in enumerate(tree)]
+    return tree
+
+
+def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """Inverse of `flatten`, but for what JSON changes; tensors are copied."""
+    if isinstance(tree, dict):
+        if tree.keys() == {"tensor"}:
+            return tensors[tree["tensor"]].clone()
+        return {key: unflatten(value, tensors) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [unflatten(value, tensors) for value in tree]
+    return tree
+
+
+def optimizer_tensors(
+    name: str, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's state as tensors, named `name`.something, and JSON."""
+    tensors: dict[str, Tensor] = {}
+    return tensors, flatten(name, optimizer.state_dict(), tensors)
+
+
+def load_optimizer(
+    name: str,
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, Tensor],
+    state: dict[str, Any],
+) -> None:
+    """Inverse of `optimizer_tensors`, bit for bit; other entries of `tensors` do no harm.
+
+    Raises ValueError if the optimizer has other parameter groups, KeyError if tensors are missing.
+    """
+    content = unflatten(state, tensors)
+    content["state"] = {int(index): values for index, values in content["state"].items()}
+    # JSON knows no tuples; the optimizer's own groups tell where they stood.
+    for saved, group in zip(content["param_groups"], optimizer.param_groups, strict=False):
+        for key, value in saved.items():
+            if isinstance(value, list) and isinstance(group.get(key), tuple):
+                saved[key] = tuple(value)
+    optimizer.load_state_dict(content)
+
+
+def rng_state(rng: np.random.Generator) -> dict[str, Any]:
+    """State of a `default_rng` generator as JSON. A torch.Generator's is a tensor already."""
+    return dict(rng.bit_generator.state)
+
+
+def set_rng_state(rng: np.random.Generator, state: dict[str, Any]) -> None:
+    """Inverse of `rng_state`."""
+    rng.bit_generator.state = state
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _latest(folder: Path) -> str:
+    pointer = folder / "latest"
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written; Windows cannot sync a folder and need not."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _suggestion(path: Path) -> str:
+    """Runs nearby, the likeliest first."""
+    nearby = {str(run): run for place in (path, path.parent, Path("runs")) for run in _runs(place)}
+    names = {run.name: text for text, run in nearby.items()}
+    if close := get_close_matches(path.name, names, n=3):
+        return f" Did you mean {' or '.join(names[name] for name in close)}?"
+    return f" Runs nearby: {', '.join(sorted(nearby)[:5])}." if nearby else ""
+
+
+def _runs(place: Path) -> Iterable[Path]:
+    return (pointer.parent.parent for pointer in place.glob("*/checkpoints/latest"))

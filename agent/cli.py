@@ -27,7 +27,9 @@ console = Console(soft_wrap=True)
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="settings: steps=20000 seed=3 planner.horizon=5 ...", metavar="[KEY=VALUE]"),
+    typer.Argument(
+        help="settings: steps=20000 seed=3 planner.horizon=5 ...", metavar="[KEY=VALUE]"
+    ),
 ]
 Run = Annotated[Path, typer.Argument(help="run folder, or a checkpoint within")]
 ActorOption = Annotated[str, typer.Option(help="planner, policy or random")]
@@ -80,9 +82,7 @@ def train(
         else:
             if task is None and env is None:
                 raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
-            base: dict[str, Any] = (
-                load_preset(task) if task else {"task": env, "env": {"id": env}}
-            )
+            base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
             config = resolve(base, settings)
             run_dir = config.run_dir or _new_run_dir(config)
             if (run_dir / "config.yaml").exists():
@@ -176,9 +176,7 @@ def rollout(
     actor: ActorOption = "planner",
     episodes: Episodes = 1,
     video: Annotated[Path | None, typer.Option(help="film the episodes to this MP4")] = None,
-    dataset: Annotated[
-        Path | None, typer.Option(help="write the transitions to this .npz")
-    ] = None,
+    dataset: Annotated[Path | None, typer.Option(help="write the transitions to this .npz")] = None,
 ) -> None:
     """Play held-out episodes; film them, or write their transitions."""
     from worldplan.agent.evaluate import held_out_seeds

@@ -8,11 +8,11 @@ import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.compiling import Compile
@@ -36,21 +36,39 @@ class RunConfig(BaseModel):
     num_envs: int = Field(default=1, ge=1, description="environments that collect as one batch")
     seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
     updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
-    eval_interval: int = Field(default=5000, ge=1, description="decisions between evaluations")
-    eval_episodes: int = Field(default=5, ge=1, description="held-out episodes per evaluation")
+    eval_interval: int = Field(
+        default=0, ge=1, description="decisions between evaluations; default: steps / 10"
+    )
+    eval_episodes: int = Field(default=3, ge=1, description="held-out episodes per evaluation")
     final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
     checkpoint_interval: int = Field(
-        default=5000, ge=1, description="decisions between checkpoints; waits for an episode's end"
+        default=0,
+        ge=1,
+        description="decisions between checkpoints, at an episode's end; default: steps / 10",
     )
-    log_interval: int = Field(default=1000, ge=1, description="decisions between logged metrics")
+    log_interval: int = Field(
+        default=0, ge=1, description="decisions between logged metrics; default: steps / 50"
+    )
     video: bool = Field(default=False, description="film an episode at each evaluation")
     threads: int = Field(default=0, ge=0, description="of PyTorch; 0: as many as it likes")
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
     replay: ReplayConfig = Field(default_factory=ReplayConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _intervals_follow_steps(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("steps", 50_000), int):
+            return values
+        steps = values.get("steps", 50_000)
+        default = {"eval_interval": 10, "checkpoint_interval": 10, "log_interval": 50}
+        given = {k: v for k, v in values.items() if v is not None}
+        return {**{k: max(1, steps // share) for k, share in default.items()}, **given}
 
-Kind = Literal["preset", "suite"]
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_says_on_and_off_for_booleans(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}.get(value, value)
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -98,7 +116,7 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
             key = f"agent.{key}"
         try:
             parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
-        except Exception as error:  # noqa: BLE001 - YAML's own errors share no base class
+        except Exception as error:
             raise ValueError(f"cannot read the value in {override!r}: {error}") from error
         assert isinstance(parsed, DictConfig)
         try:

@@ -27,9 +27,7 @@ class Imagination:
     actions: Tensor  # (T, R, A)
 
 
-def imagine(
-    model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor
-) -> Imagination:
+def imagine(model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Imagination:
     """Rolls the model forward from h (R, H), s (R, S) under actions (T,R,A), noise (T,R,E)."""
     hs, fs, zs = [h], [model.features(h, s)], []
     for a, e in zip(actions, noise, strict=True):
@@ -62,9 +60,7 @@ def side_by_side(
     return rows(h), rows(s), a.reshape(T, R, A), e.reshape(T, R, noise.shape[-1])
 
 
-def learned_return(
-    model: WorldModel, heads: Heads, discount: float, future: Imagination
-) -> Tensor:
+def learned_return(model: WorldModel, heads: Heads, discount: float, future: Imagination) -> Tensor:
     """Predicted return (R,): rewards over the horizon, then the policy's value.
 
     Each step is discounted by the probability that the episode has lasted so far, so that a

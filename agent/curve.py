@@ -1,12 +1,100 @@
-"""placeholder by lead until the real one lands"""
+"""Learning curves: CSV files that grow by a row at a time, the same after a resume as without.
+
+Each row is complete once `append` returns. Floats are written with all their digits, so reading
+gives back the same numbers and equal runs give equal files.
+"""
+
 import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from pathlib import Path
+
+
 class Curve:
-    def __init__(self, path, resume_step=None):
-        self.path=path; rows=[]
-        if resume_step is not None and path.exists(): rows=[r for r in csv.DictReader(open(path)) if float(r["step"])<=resume_step]
-        self.f=open(path,"w",newline=""); self.w=None
-        for r in rows: self.append(r)
-    def append(self,row):
-        if self.w is None: self.w=csv.DictWriter(self.f,list(row)); self.w.writeheader()
-        self.w.writerow(row); self.f.flush()
-def read_curve(path): return [{k:float(v) for k,v in r.items()} for r in csv.DictReader(open(path))]
+    """A curve to write to `path`. Columns are those of the first row, `step` among them.
+
+    With `resume_step`, rows up to that step stay and later ones, which the resumed run will write
+    again, go; without it an old file is replaced. Raises ValueError for an old file that is no
+    curve.
+    """
+
+    def __init__(self, path: Path, resume_step: int | None = None) -> None:
+        self.path = path
+        self.columns: list[str] | None = None
+        lines = _lines(path) if resume_step is not None and path.exists() else []
+        if resume_step is not None and lines:
+            rows = _parse(path, lines)
+            kept = [
+                line
+                for line, row in zip(lines[1:], rows, strict=True)
+                if row["step"] <= resume_step
+            ]
+            lines = [lines[0], *kept] if kept else []
+            self.columns = list(rows[0]) if kept else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".tmp")
+        _write(draft, "".join(lines), "w")
+        os.replace(draft, path)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Write a row. Raises ValueError unless it has the columns of the first, in any order."""
+        if "step" not in row:
+            raise ValueError(f"a curve's row needs a step, got {', '.join(row)}")
+        columns = list(row) if self.columns is None else self.columns
+        if row.keys() != set(columns):
+            raise ValueError(
+                f"{self.path} has the columns {', '.join(columns)}; a row came with "
+                f"{', '.join(row)}"
+            )
+        values = [_text(row[name]) for name in columns]
+        header = _line(columns) if self.columns is None else ""
+        _write(self.path, header + _line(values), "a")
+        self.columns = columns
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """Rows of a curve, by column; a last line that is still being written is left out.
+
+    Raises FileNotFoundError, or ValueError naming the line that cannot be read.
+    """
+    return _parse(path, _lines(path))
+
+
+def _text(value: float) -> str:
+    # Plain numbers first: the repr of NumPy's names their type.
+    return repr(int(value) if isinstance(value, Integral) else float(value))
+
+
+def _line(values: Iterable[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(values)
+    return buffer.getvalue()
+
+
+def _lines(path: Path) -> list[str]:
+    """Complete lines, with their ends: a kill may have cut off the last one."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [line for line in file if line.endswith("\n")]
+
+
+def _parse(path: Path, lines: list[str]) -> list[dict[str, float]]:
+    if not lines:
+        return []
+    columns, *rows = csv.reader(lines)
+    if "step" not in columns:
+        raise ValueError(f"{path} is no curve: it has no column step")
+    parsed = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            parsed.append(dict(zip(columns, map(float, row), strict=True)))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    return parsed
+
+
+def _write(path: Path, text: str, mode: str) -> None:
+    # Closed after each row, so a row that was appended outlives a kill.
+    with path.open(mode, encoding="utf-8", newline="") as file:
+        file.write(text)

@@ -42,7 +42,7 @@ def prepare_rendering() -> None:
 def film_episode(
     agent: Agent, env: EnvConfig, seed: int, video: Path | None, actor: Actor = "planner"
 ) -> Episode:
-    """Plays one episode without exploration; films it to an MP4 in real time if `video` is given."""
+    """Plays one episode without exploration; films it in real time to `video`, an MP4, if given."""
     world = make_env(env, render_mode="rgb_array" if video else None)
     generator = torch.Generator().manual_seed(seed)
     observation, _ = world.reset(seed=seed)
@@ -87,15 +87,18 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
     truncated, episode. Nothing in it is pickled: `numpy.load(path)` reads it.
     """
     lengths = [len(e.reward) for e in episodes]
-    ends = [np.arange(length) == length - 1 for length in lengths]
+    last = np.cumsum(lengths) - 1
+    terminated, truncated = np.zeros((2, sum(lengths)), np.bool_)
+    terminated[last] = [e.terminated for e in episodes]
+    truncated[last] = [e.truncated for e in episodes]
     np.savez_compressed(
         path,
         observation=np.concatenate([e.observation[:-1] for e in episodes]),
         action=np.concatenate([e.action for e in episodes]),
         reward=np.concatenate([e.reward for e in episodes]),
         next_observation=np.concatenate([e.observation[1:] for e in episodes]),
-        terminated=np.concatenate([end & e.terminated for end, e in zip(ends, episodes, strict=True)]),
-        truncated=np.concatenate([end & e.truncated for end, e in zip(ends, episodes, strict=True)]),
+        terminated=terminated,
+        truncated=truncated,
         episode=np.repeat(np.arange(len(episodes)), lengths),
     )
     return sum(lengths)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-import torch
 from worldplan.agent.networks import MLP, EnsembleMLP, TwoHot, squash
 
 
@@ -33,7 +33,7 @@ class Heads(nn.Module):
     def __init__(self, config: HeadsConfig, features: int, latent: int, action: int) -> None:
         super().__init__()
         c = config
-        self.config = c
+        self.config, self.action_dim = c, action
         self.code = TwoHot(c.bins, c.limit)
         # Reward and continuation may hang on luck, so they see z.
         self.outcome = MLP(features + latent + action, c.bins + 1, c.outcome_width, 2)

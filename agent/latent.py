@@ -111,7 +111,8 @@ class Categorical:
     def _straight_through(self, index: Tensor) -> Tensor:
         probs = self.log_probs.exp()
         hard = F.one_hot(index, self.logits.shape[-1]).to(probs.dtype)
-        return (hard + probs - probs.detach()).flatten(-2)
+        # In this order the sum is exactly 0 or 1.
+        return (hard + (probs - probs.detach())).flatten(-2)
 
     def sample(self, noise: Tensor) -> Tensor:
         uniform = torch.special.ndtr(noise).unsqueeze(-1)
@@ -123,7 +124,8 @@ class Categorical:
         return self._straight_through(self.logits.argmax(-1))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return (z.unflatten(-1, self.logits.shape[-2:]) * self.log_probs).sum((-2, -1))
+        groups = z.reshape(*z.shape[:-1], *self.logits.shape[-2:])  # z may be more than logits
+        return (groups * self.log_probs).sum((-2, -1))
 
     def kl(self, other: LatentDistribution) -> Tensor:
         assert isinstance(other, Categorical), "KL is between distributions of one kind"
@@ -223,7 +225,8 @@ class CategoricalLatentConfig(LatentConfigBase):
         return self.groups * self.classes
 
     def distribution(self, parameters: Tensor) -> LatentDistribution:
-        probs = parameters.unflatten(-1, (self.groups, self.classes)).softmax(-1)
+        shape = (*parameters.shape[:-1], self.groups, self.classes)
+        probs = parameters.reshape(shape).softmax(-1)
         return Categorical(((1 - self.uniform) * probs + self.uniform / self.classes).log())
 
 

@@ -7,6 +7,7 @@ H embedding, F features, E value ensemble.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +33,7 @@ class LearnerConfig(BaseModel):
     continuation: float = Field(default=0.1, ge=0, description="weight of the continue loss")
     value: float = Field(default=0.1, ge=0, description="weight of the value loss")
     entropy: float = Field(default=1e-4, ge=0, description="weight of the policy's entropy")
-    target_rate: float = Field(default=0.01, gt=0, le=1, description="value target's speed")
+    target_rate: float = Field(default=0.05, gt=0, le=1, description="value target's speed")
     encoder_ema: float = Field(
         default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
     )
@@ -62,15 +63,16 @@ class Learner:
         self.target_encoder: nn.Module | None = None
         if config.encoder_ema:
             self.target_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
-        encoder = list(model.encoder.parameters())
+        encoder: list[nn.Parameter] = list(model.encoder.parameters())
         known = {id(p) for p in encoder}
         others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in known]
         self.parameters = [*encoder, *(p for p in others if p.requires_grad)]
+        groups: list[dict[str, Any]] = [
+            {"params": encoder, "lr": config.learning_rate * config.encoder_scale},
+            {"params": self.parameters[len(encoder) :]},
+        ]
         self.optimizer = torch.optim.Adam(
-            [
-                {"params": encoder, "lr": config.learning_rate * config.encoder_scale},
-                {"params": self.parameters[len(encoder) :]},
-            ],
+            groups,
             lr=config.learning_rate,
             fused=True,
         )
@@ -85,7 +87,7 @@ class Learner:
             self.value_scale, *noise,
         )  # fmt: skip
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimizer.step()
         self.heads.follow(self.config.target_rate)
@@ -174,7 +176,10 @@ class Learner:
             total = total + model.latent.kl_weight * kl_term
         flat = embedded[C:].flatten(0, 1)
         if self.anti_collapse == "vicreg":
-            metrics["variance"], metrics["covariance"] = losses.variance(flat), losses.covariance(flat)
+            metrics["variance"], metrics["covariance"] = (
+                losses.variance(flat),
+                losses.covariance(flat),
+            )
             regular = c.vicreg_variance * metrics["variance"]
             total = total + c.consistency * (regular + c.vicreg_covariance * metrics["covariance"])
         if self.anti_collapse == "sigreg":
@@ -192,12 +197,11 @@ class Learner:
 
     def _noise(self, sequences: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
         steps = self.model.context - 1 + self.config.horizon
-        actions = self.heads.policy[-1].out_features // 2
         rows = self.config.sigreg_directions if self.anti_collapse == "sigreg" else 0
         shapes = [
             (steps, sequences, self.model.noise_dim),
-            (sequences, actions),
-            (sequences, actions),
+            (sequences, self.heads.action_dim),
+            (sequences, self.heads.action_dim),
             (self.model.embedding_dim, rows),
         ]
         return tuple(torch.randn(shape, generator=generator) for shape in shapes)

@@ -92,7 +92,7 @@ def policy(value: Tensor, log_prob: Tensor, scale: Tensor, entropy: float) -> Te
 
 
 def variance(h: Tensor, target: float = 1.0) -> Tensor:
-    """VICReg's hinge on the standard deviation of each dimension of h (S, H) (Bardes et al. 2022)."""
+    """VICReg's hinge on each dimension's standard deviation, h (S, H) (Bardes et al. 2022)."""
     return F.relu(target - (h.var(0) + 1e-4).sqrt()).mean()
 
 

@@ -5,6 +5,7 @@ Shapes: ... any leading shape, I inputs, O outputs, W width, E ensemble members,
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -48,7 +49,7 @@ class EnsembleMLP(nn.Module):
         sizes = [inputs, *[width] * layers, outputs]
         self.weights = nn.ParameterList(
             nn.Parameter(nn.init.trunc_normal_(torch.empty(members, i, o), std=0.02))
-            for i, o in zip(sizes, sizes[1:], strict=False)
+            for i, o in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o)) for o in sizes[1:])
         self.scales = nn.ParameterList(
@@ -88,7 +89,8 @@ class SimNorm(nn.Module):
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.group, -1)).softmax(-2).flatten(-2)
+        groups = x.reshape(*x.shape[:-1], self.group, x.shape[-1] // self.group)
+        return groups.softmax(-2).flatten(-2)
 
 
 def symlog(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from worldplan.agent.curve import read_curve
 
 
 def plot_curve(run_dir: Path) -> Path | None:
-    """Draws `curve.csv` and `episodes.csv` of a run to `curve.png`; None if there is nothing yet."""
+    """Draws `curve.csv` and `episodes.csv` of a run to `curve.png`; None without a curve."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -67,7 +67,8 @@ class Record:
         self.console.print(line)
 
     def advance(self, step: int, **fields: str) -> None:
-        self.progress.update(self.task, completed=step, **fields)
+        fill: dict[str, Any] = dict(fields)
+        self.progress.update(self.task, completed=step, **fill)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -65,8 +65,7 @@ class Replay:
     With `resume` the files are opened as they are, and `restore` says what of them counts;
     without it files of an earlier run are replaced.
 
-    Raises ValueError for sizes that make no sense or differ from the files', FileNotFoundError for
-    `resume` without files.
+    Raises ValueError for senseless sizes or files of others, FileNotFoundError for missing files.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from worldplan.agent import checkpoint
-from worldplan.agent.agent import Agent
+from worldplan.agent.agent import Actor, Agent
 from worldplan.agent.compiling import resolve
 from worldplan.agent.config import RunConfig
 from worldplan.agent.diagnostics import collapse_warning, diagnose
@@ -59,7 +59,6 @@ class Trainer:
         self.sampling = np.random.default_rng(config.seed)
         self.step = self.episode = self.updates = 0
         self.debt = 0.0  # updates owed
-        self.best = -np.inf
         self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
         capacity = config.replay.capacity or 2 * config.steps + 2 * config.num_envs
         self.replay = Replay(
@@ -76,6 +75,7 @@ class Trainer:
             f"replay: at most {self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         )
         self.stop: str | None = None
+        self.result: Evaluation | None = None
 
     def run(self) -> Evaluation:
         """Trains until solved, told to stop, or out of steps; then evaluates and says where all is.
@@ -105,10 +105,8 @@ class Trainer:
         while True:
             t0 = time.perf_counter()
             seen = torch.from_numpy(observation)
-            actor = "random" if self.step < c.seed_steps else "planner"
-            action, state, _ = self.agent.step(
-                seen, state, self.acting, explore=True, actor=actor
-            )
+            actor: Actor = "random" if self.step < c.seed_steps else "planner"
+            action, state, _ = self.agent.step(seen, state, self.acting, explore=True, actor=actor)
             t1 = time.perf_counter()
             observation, reward, terminated, truncated = self.env.step(action.numpy())
             done = terminated | truncated
@@ -173,16 +171,14 @@ class Trainer:
             self.episode += 1
         observation = self.env.reset(seeds, mask)
         for i in np.flatnonzero(mask):
-            self.replay.begin(i, observation[i])
+            self.replay.begin(int(i), observation[i])
         self.agent.model.normaliser.update(torch.from_numpy(observation[mask]))
         return observation
 
     def _due(self, before: int, interval: int) -> bool:
         return before // interval != self.step // interval
 
-    def _log_episodes(
-        self, record: Record, done: Any, returns: Any, lengths: Any
-    ) -> None:
+    def _log_episodes(self, record: Record, done: Any, returns: Any, lengths: Any) -> None:
         for i in np.flatnonzero(done):
             row = {"step": self.step, "return": float(returns[i]), "length": int(lengths[i])}
             record.episodes.append(row)
@@ -232,19 +228,27 @@ class Trainer:
         if c.video:
             film_episode(self.agent, c.env, seeds[0], self.run_dir / f"step_{self.step:09d}.mp4")
         if c.solved is not None and planner.returns.min() >= c.solved:
-            self.stop = "solved"
+            # A few good episodes may be luck; stop only if all of the final evaluation agree.
+            self.result = self._final_evaluation()
+            if self.result.returns.min() >= c.solved:
+                self.stop = "solved"
+
+    def _final_evaluation(self) -> Evaluation:
+        env = make_vector(self.config.env, self.config.final_episodes)
+        result = evaluate(self.agent, env, held_out_seeds(self.config.final_episodes))
+        env.close()
+        return result
 
     def _finish(self) -> Evaluation:
         """The last evaluation, on more episodes; `result.json`."""
         c = self.config
-        seeds = held_out_seeds(c.final_episodes)
-        self.eval_env.close()
-        result = evaluate(self.agent, make_vector(c.env, c.final_episodes), seeds)
+        result = self.result if self.stop == "solved" else self._final_evaluation()
+        assert result is not None
         times = {f"{name}_seconds": round(spent, 1) for name, spent in self.clock.items()}
         report = {
             "task": c.task, "seed": c.seed, "step": self.step,
             "frames": self.step * c.env.action_repeat, "solved": self.stop == "solved",
-            **summary(result.returns, seeds), **times,
+            **summary(result.returns, result.seeds), **times,
         }  # fmt: skip
         write_json(self.run_dir / "result.json", report)
         return result

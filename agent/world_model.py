@@ -21,7 +21,7 @@ from worldplan.agent.latent import LatentDistribution
 
 
 class WorldModel(Protocol):
-    """Batch-first; ... is any leading shape. H embedding, S state, Z latent, A action, F features."""
+    """Batch-first; ... any leading shape. H embedding, S state, Z latent, A action, F features."""
 
     context: int  # past observations filtered into s before predicting; the same in all uses
     embedding_dim: int  # H
@@ -46,6 +46,9 @@ class WorldModel(Protocol):
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
         """q(z | h, s, a, h'): what did happen; for training and filtering only."""
+
+    def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
+        """State at the next step (..., S), after seeing h_next; where not valid (...) anew."""
 
     def features(self, h: Tensor, s: Tensor) -> Tensor:
         """What heads read (..., F): h and what s remembers, without what s predicts of h itself."""

@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field
+
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 

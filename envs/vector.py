@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from worldplan.envs.wrappers import Array, FlatEnv
 
 Mask = NDArray[np.bool_]

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import Field
+
 from worldplan.planners.cem import CEM, CEMConfig
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.cost import TrajectoryCost
@@ -38,6 +39,10 @@ def make_planner(config: PlannerConfig) -> Planner[Any]:
 __all__ = [
     "PLANNERS",
     "RISKS",
+    "CEMConfig",
+    "GradientConfig",
+    "ICEMConfig",
+    "MPPIConfig",
     "Plan",
     "PlanNoise",
     "PlanState",
@@ -45,6 +50,7 @@ __all__ = [
     "Planner",
     "PlannerConfig",
     "PlannerConfigUnion",
+    "RandomShootingConfig",
     "Risk",
     "RiskMeasure",
     "TrajectoryCost",

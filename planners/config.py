@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from worldplan.planners.risk import Mean, Risk
 
 
@@ -30,9 +31,9 @@ class PlannerConfig(BaseModel):
 
     kind: str
     horizon: int = Field(default=3, ge=1)
-    samples: int = Field(default=128, ge=1)
-    iterations: int = Field(default=4, ge=1)
-    elites: int = Field(default=24, ge=1)
+    samples: int = Field(default=64, ge=1)
+    iterations: int = Field(default=3, ge=1)
+    elites: int = Field(default=16, ge=1)
     keep: float = Field(default=0.0, ge=0.0, le=1.0)
     latent_samples: int = Field(default=1, ge=1)
     risk: Risk = Mean()

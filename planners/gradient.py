@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
+
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.planner import Planner, moments
@@ -31,7 +32,8 @@ class GradientConfig(PlannerConfig):
 class Gradient(Planner[GradientConfig]):
     """Moves each candidate down its own slope and takes the best that was ever seen.
 
-    The first candidates are samples, the sequences carried over and the proposals.
+    It starts from samples, from what was carried over (standing still, in a fresh plan) and from
+    the proposals.
     """
 
     differentiates = True

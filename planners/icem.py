@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.plan import PlanNoise
@@ -20,7 +21,7 @@ class ICEMConfig(PlannerConfig):
 
     Attributes:
         momentum: Share of the old mean and standard deviation in the new ones.
-        beta: Colour of the noise, whose power falls as frequency^-beta: 0 is white, 1 pink, 2 brown.
+        beta: Colour of the noise, whose power falls as frequency^-beta: 0 white, 1 pink, 2 brown.
         decay: Factor by which the samples shrink in each iteration, to twice the elites at least.
     """
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
+
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.planner import Planner, moments
 

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.cost import TrajectoryCost

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.planner import Planner, moments

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
 from worldplan.planners.kinds import by_kind
 
 
@@ -42,7 +43,7 @@ class CVaR(RiskMeasure):
 
     def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
         mass = self.alpha * costs.shape[-1]
-        count = math.ceil(mass - 1e-9)  # 0.1 * 30 is a hair above 3
+        count = math.ceil(mass)
         worst = costs.topk(count, dim=-1).values
         # The last future counts by the fraction of it that is within the tail: exact for any M.
         return (worst[..., :-1].sum(-1) + (mass - count + 1) * worst[..., -1]) / mass

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+
 from worldplan.envs.make import EnvConfig, make_env, make_vector
 from worldplan.envs.wrappers import EnvironmentFault
 

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 from omegaconf import OmegaConf
 from pydantic import ValidationError
+
 from worldplan.envs import render
 from worldplan.envs.make import EnvConfig, make_env, make_vector
 from worldplan.envs.tasks import tasks

@@ -111,11 +111,12 @@ def test_same_seed_same_plan(kind: str) -> None:
     assert not torch.equal(one.actions, other.actions)
 
 
-@pytest.mark.parametrize("choose", ["best", "mean", "sample"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "choose"),
+    [(kind, "best") for kind in KINDS]
+    + [(kind, choose) for kind in ("cem", "icem", "mppi") for choose in ("mean", "sample")],
+)
 def test_a_batch_is_so_many_single_plans(kind: str, choose: str) -> None:
-    if kind in ("random_shooting", "gradient") and choose != "best":
-        pytest.skip("not offered")
     planner = build(kind, choose=choose, latent_samples=3, risk="worst")
     batch, goals = 3, torch.tensor([-0.5, 0.0, 0.7]).view(3, 1, 1, 1)
     proposals = torch.rand(batch, 5, 3, 2, generator=torch.Generator().manual_seed(9)) - 0.5
@@ -156,6 +157,22 @@ def test_costs_that_are_not_finite_are_ignored(kind: str, bad: float) -> None:
     assert (plan.action[:, 0] > 0.8).all()
     assert state.mean.isfinite().all()
     assert plan.std.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["cem", "icem", "mppi"])
+def test_elites_that_failed_teach_nothing(kind: str) -> None:
+    def cost(actions: Tensor, noise: Tensor) -> Tensor:
+        first = actions[:, :, 0, :1]
+        return torch.where(first > 0.8, 0.0, math.nan)
+
+    planner = build(kind, samples=40, elites=30, iterations=1, keep=0.0)
+    noise = draw(planner)
+    _, state = planner.plan(cost, planner.initial_state(1, 2), noise)
+    good = noise.actions[0, 0].clamp(-1.0, 1.0)
+    good = good[good[:, 0, 0] > 0.8]
+    assert 1 < len(good) < 30
+    share = 0.9 if kind == "icem" else 1.0  # the rest is momentum
+    torch.testing.assert_close(state.mean[0], share * good.mean(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from worldplan.agent.replay import Batch, Replay
 
 D, A = 4, 2  # observation: stream, episode, t, last action
@@ -107,9 +108,10 @@ def test_final_observation_and_termination_are_kept(tmp_path: Path) -> None:
 
 def test_masks_at_start_and_end(tmp_path: Path) -> None:
     replay = make(tmp_path)
-    World(replay, 0).episode(1)
+    World(replay, 0).episode(1, terminates=True)
     batch = replay.sample(np.random.default_rng(0), 1, 2, 2)
     assert batch.valid.tolist() == [[False, False, True, False]]
+    assert batch.terminated.tolist() == [[0, 0, 1, 0]]
     assert batch.observation[0, :, 2].tolist() == [0, 0, 0, 1, 1]
 
 
@@ -133,7 +135,7 @@ def test_a_full_ring_forgets_the_oldest(tmp_path: Path) -> None:
     worlds = [World(replay, env) for env in range(2)]
     for step in range(60):
         for world in worlds:
-            world.episode(1 + step % 7)
+            world.episode(1 + step % 7, terminates=True)
         batch = replay.sample(np.random.default_rng(step), 64, 3, 3)
         check(batch, 3)
         seen = replay.sample(np.random.default_rng(step), 1000, 0, 1).observation[:, 0, :3]

@@ -1,0 +1,161 @@
+"""Cost of one decision and of one gradient update, against their bare matrix products.
+
+    python benchmarks/speed.py [--threads N] [--rounds N] [--out FILE.json] [KEY=VALUE ...]
+
+Every matrix product that a decision and an update make is noted (shape by shape, no head left
+out), then run again alone as plain float32 products with nothing in between, in the same process
+and by turns with the real thing. The ratio of the two times is what everything else costs:
+activations, normalisation, sampling, the optimiser, Python. It holds on any machine; times do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from worldplan.agent import Agent
+from worldplan.agent.compiling import resolve
+from worldplan.agent.config import load_preset
+from worldplan.agent.config import resolve as resolve_config
+from worldplan.agent.record import write_json
+from worldplan.agent.replay import Batch
+
+SIZES = (17, 6)  # observation and action of cheetah-run
+aten = torch.ops.aten
+# Where the two factors stand among the arguments.
+PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten.bmm: 0, aten.baddbmm: 1}
+Shape = tuple[int, ...]
+
+
+class Products(TorchDispatchMode):
+    """Notes the shapes of all matrix products made within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[Shape, Shape]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        first = PRODUCTS.get(func.overloadpacket)
+        if first is not None:
+            left, right = args[first : first + 2]
+            self.shapes.append((tuple(left.shape), tuple(right.shape)))
+        return func(*args, **(kwargs or {}))
+
+
+def flops(shapes: list[tuple[Shape, Shape]]) -> float:
+    """Floating-point operations: 2 per multiply-add."""
+    total = 0
+    for left, right in shapes:
+        rows = 1
+        for n in left[:-1]:
+            rows *= n
+        total += 2 * rows * left[-1] * right[-1]
+    return float(total)
+
+
+def bare(shapes: list[tuple[Shape, Shape]]) -> Callable[[], None]:
+    """The same products alone, into memory that is already there."""
+    jobs = []
+    for left, right in shapes:
+        a, b = torch.randn(left), torch.randn(right)
+        jobs.append((a, b, torch.matmul(a, b)))
+
+    def run() -> None:
+        for a, b, out in jobs:
+            torch.matmul(a, b, out=out)
+
+    return run
+
+
+def seconds(run: Callable[[], None], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        run()
+    return (time.perf_counter() - began) / times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: as many as it likes")
+    parser.add_argument("--rounds", type=int, default=15, help="by turns; the median counts")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `worldplan train`")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    config = resolve_config(load_preset("cheetah-run"), args.overrides)
+    compiled, note = resolve(config.compile)
+    console = Console()
+    console.print(f"{note}; {torch.get_num_threads()} threads; PyTorch {torch.__version__}")
+
+    torch.manual_seed(0)
+    plain = Agent(config.agent, *SIZES)
+    agent = Agent(config.agent, *SIZES, compiled=compiled) if compiled else plain
+    generator = torch.Generator().manual_seed(0)
+    batch = example(config.agent.learner.batch, config.agent.learner.horizon)
+    observation, state = torch.randn(1, SIZES[0]), plain.initial(1)
+
+    def decide(who: Agent) -> Callable[[], None]:
+        return lambda: void(who.step(observation, state, generator, explore=True))
+
+    def update(who: Agent) -> Callable[[], None]:
+        return lambda: void(who.learner.update(batch, generator))
+
+    table = Table("", "ms", "GFLOP", "GFLOP/s", "its products alone, ms", "GFLOP/s", "ratio")
+    figures: dict[str, Any] = {
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "compiled": compiled,
+        "overrides": args.overrides,
+    }  # fmt: skip
+    for name, make in (("decision", decide), ("update", update)):
+        with Products() as products:  # by the uncompiled twin: a compiled one hides its products
+            make(plain)()
+        alone, real = bare(products.shapes), make(agent)
+        seconds(real, 5), seconds(alone, 5)  # compile, warm up
+        rounds = [(seconds(real, 10), seconds(alone, 10)) for _ in range(args.rounds)]
+        spent = statistics.median(r for r, _ in rounds)
+        products_alone = statistics.median(a for _, a in rounds)
+        ratio = statistics.median(r / a for r, a in rounds)
+        work = flops(products.shapes) / 1e9
+        figures[name] = {
+            "ms": 1e3 * spent, "gflop": work, "products_ms": 1e3 * products_alone, "ratio": ratio,
+        }  # fmt: skip
+        table.add_row(
+            name, f"{1e3 * spent:.1f}", f"{work:.2f}", f"{work / spent:.0f}",
+            f"{1e3 * products_alone:.1f}", f"{work / products_alone:.0f}", f"{ratio:.2f}",
+        )  # fmt: skip
+    console.print(table)
+    if args.out:
+        write_json(args.out, figures)
+    else:
+        console.print(json.dumps(figures))
+
+
+def example(sequences: int, steps: int) -> Batch:
+    """A batch of random numbers of the right shapes."""
+    observation, action = SIZES
+    shape = (sequences, steps)
+    return Batch(
+        torch.randn(sequences, steps + 1, observation),
+        2 * torch.rand(*shape, action) - 1,
+        torch.rand(shape),
+        torch.zeros(shape),
+        torch.ones(shape, dtype=torch.bool),
+    )
+
+
+def void(result: object) -> None:
+    """Drops a result."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Measures of a model, on models whose measures are known."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldplan.agent.diagnostics import collapse_warning, diagnose, effective_rank
+from worldplan.agent.latent import Gaussian, LatentDistribution
+from worldplan.agent.replay import Batch
+
+D = 3
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class World:
+    """Believes that x' = x + push * a + luck * z, with z standard normal. Remembers how many
+    steps it has filtered, and what the first observation was."""
+
+    embedding_dim = latent_dim = noise_dim = D
+    feature_dim = D
+
+    def __init__(self, push: float = 1.0, luck: float = 0.0, context: int = 1) -> None:
+        self.push, self.luck, self.context = push, luck, context
+        self.filtered: list[Tensor] = []
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def initial_state(self, h: Tensor) -> Tensor:
+        return h
+
+    def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        return h + self.push * a + self.luck * z
+
+    def expect(self, s: Tensor) -> Tensor:
+        return s
+
+    def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
+        return Gaussian(torch.zeros_like(h), torch.ones_like(h))
+
+    def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
+        raise AssertionError("the future is not known")
+
+    def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
+        self.filtered.append(torch.stack([h, h_next]))
+        return s
+
+    def features(self, h: Tensor, s: Tensor) -> Tensor:
+        return h
+
+
+def batch(steps: int = 1, count: int = 4000) -> Batch:
+    """What happens is x' = x + a: x has unit variance at first, a has variance 1/3."""
+    a = 2 * torch.rand(count, steps, D, generator=rng()) - 1
+    x = torch.randn(count, 1, D, generator=rng(1))
+    x = torch.cat([x, x + a.cumsum(1)], 1)
+    zero = torch.zeros(count, steps)
+    return Batch(x, a, zero, zero, torch.ones(count, steps, dtype=torch.bool))
+
+
+def near(expected: float) -> object:
+    return pytest.approx(expected, rel=0.05)
+
+
+def test_effective_rank_of_known_cases() -> None:
+    line = torch.randn(100, 1, generator=rng()) * torch.randn(1, 8, generator=rng(1))
+    assert effective_rank(line) == pytest.approx(1, abs=0.01)
+    assert effective_rank(line + 1e3) < 1.1  # an offset is no direction
+    assert effective_rank(torch.zeros(10, 4)) == pytest.approx(1)
+    # Singular values 3, 1 (twice each sign of an orthogonal pair): shares 3/4 and 1/4.
+    h = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]])
+    expected = math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    assert effective_rank(h) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("d", [2, 5, 20])
+def test_effective_rank_of_isotropic_embeddings_is_their_dimension(d: int) -> None:
+    h = torch.randn(20_000, d, generator=rng())
+    assert effective_rank(h) == near(d)
+    wide = torch.cat([h, 1e-6 * torch.randn(20_000, 10, generator=rng(1))], 1)
+    assert effective_rank(wide) == near(d)
+    assert effective_rank(1e-3 * h) == near(d)
+
+
+def test_measures_of_a_model_that_is_right() -> None:
+    measures = diagnose(World(), batch(), rng())
+    apart = math.sqrt(1 + 1 / 3)  # deviation of x' in each dimension
+    assert measures["model_error"] == 0
+    assert measures["action_sensitivity"] == near(math.sqrt(2 / 3) / apart)
+    assert measures["latent_sensitivity"] == 0
+    assert measures["embedding_std"] == near(1)
+    assert measures["effective_rank"] == near(D)
+
+
+def test_a_model_that_ignores_actions_is_not_sensitive_to_them() -> None:
+    measures = diagnose(World(push=0, luck=0.5), batch(), rng())
+    apart = math.sqrt(1 + 1 / 3)
+    assert measures["action_sensitivity"] == 0
+    assert measures["latent_sensitivity"] == near(0.5 * math.sqrt(2) / apart)
+    assert measures["model_error"] == near(math.sqrt(1 / 3 + 0.25) / apart)
+
+
+def test_the_error_of_predicting_the_mean_is_one() -> None:
+    class Mean(World):
+        def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
+            return torch.zeros_like(h)
+
+    assert diagnose(Mean(), batch(), rng())["model_error"] == near(1)
+
+
+def test_measures_are_of_the_step_after_the_context() -> None:
+    world, b = World(context=3), batch(steps=4)
+    measures = diagnose(world, b, rng())
+    x = b.observation
+    expected = [torch.stack([x[:, t], x[:, t + 1]]) for t in range(2)]
+    assert torch.equal(torch.stack(world.filtered), torch.stack(expected))
+    assert measures["model_error"] == pytest.approx(0, abs=1e-6)
+    assert measures["embedding_std"] == near(math.sqrt(1 + 2 / 3))
+
+
+def test_same_luck_same_measures() -> None:
+    world, b = World(luck=1.0), batch(count=50)
+    assert diagnose(world, b, rng()) == diagnose(world, b, rng())
+    assert diagnose(world, b, rng()) != diagnose(world, b, rng(1))
+
+
+@pytest.mark.parametrize(
+    ("rank", "std"), [(1.2, 0.3), (40.0, 1e-6), (1.0, 0.0), (1.9, 0.3), (math.nan, 0.3)]
+)
+def test_collapse_raises_a_warning_that_names_the_remedy(rank: float, std: float) -> None:
+    warning = collapse_warning({"effective_rank": rank, "embedding_std": std}, dimensions=20)
+    assert warning is not None
+    assert "\n" not in warning
+    for part in (f"{rank:.1f}", f"{std:.1e}", "model.anti_collapse=", "learner.task_gradient=true"):
+        assert part in warning
+
+
+@pytest.mark.parametrize(("rank", "dimensions"), [(1.6, 1), (1.6, 4), (2.1, 20), (60.0, 500)])
+def test_no_warning_for_a_healthy_embedding(rank: float, dimensions: int) -> None:
+    measures = {"effective_rank": rank, "embedding_std": 0.05}
+    assert collapse_warning(measures, dimensions) is None
+
+
+def test_diagnosis_of_a_collapsed_encoder_warns() -> None:
+    class Same(World):
+        def encode(self, x: Tensor) -> Tensor:
+            return torch.ones_like(x) + 0 * x
+
+    measures = diagnose(Same(), batch(count=100), rng())
+    assert measures["effective_rank"] == pytest.approx(1)
+    assert collapse_warning(measures, D) is not None
+    assert collapse_warning(diagnose(World(), batch(count=100), rng()), D) is None
