@@ -12,7 +12,6 @@ from typing import Annotated, Any, get_args
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from worldplan.envs import EnvironmentFault
 from worldplan.envs import tasks as list_tasks
@@ -103,11 +102,10 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
 
     if config.video:
         prepare_rendering()
-    if not resume:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
     console.print(f"[bold]{config.task}[/bold]  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
+    if not resume:
+        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
     try:
         result = trainer.run()
     except KeyboardInterrupt:
@@ -206,11 +204,11 @@ def rollout(
 @app.command()
 def tasks() -> None:
     """List the presets and what they need."""
-    table = Table("task", "environment", "steps", "needs", "what it is")
     for task in list_tasks().values():
-        needs = f"pip install 'worldplan\\[{task.needs}]'" if task.needs else ""
-        table.add_row(task.name, task.env_id, f"{task.steps:,}", needs, task.description)
-    console.print(table)
+        needs = f"   needs the extra {task.needs}" if task.needs else ""
+        console.print(f"[bold]{task.name:26}[/bold]{task.steps:>7,} steps   {task.env_id}{needs}")
+        console.print(f"    {task.description}")
+    console.print("\nAn extra is installed by: pip install 'worldplan\\[EXTRA]'")
     console.print("Any other Gymnasium environment: worldplan train --env ID")
 
 

@@ -132,29 +132,38 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
 
 def _explain(error: Any) -> str:
     """One line for one of pydantic's errors."""
-    path = [str(part) for part in error["loc"]]
-    key = ".".join(path)
+    *parents, last = [str(part) for part in error["loc"]] or ["config"]
+    shown, valid = _walk(parents)
+    key = ".".join([*shown, last])
     if error["type"] != "extra_forbidden":
-        return f"{key or 'config'}: {error['msg']}; got {error['input']!r}"
-    valid = _fields(path[:-1])
-    near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.4)
+        return f"{key}: {error['msg']}; got {error['input']!r}"
+    near = difflib.get_close_matches(last, valid, n=1, cutoff=0.4)
     if near:
-        return f"unknown key {key!r}. Did you mean {'.'.join([*path[:-1], near[0]])!r}?"
+        return f"unknown key {key!r}. Did you mean {'.'.join([*shown, near[0]])!r}?"
     return f"unknown key {key!r}; valid here: {', '.join(valid)}"
 
 
-def _fields(path: Sequence[str]) -> list[str]:
-    """Names valid at a path of the config; a union's members are told apart by their kind."""
-    kinds: list[type[BaseModel]] = [RunConfig]
+def _walk(path: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A path of the config without the kinds pydantic puts in it, and the names valid there."""
+    configs: list[type[BaseModel]] = [RunConfig]
+    shown: list[str] = []
     for part in path:
-        below: list[type[BaseModel]] = []
-        for kind in kinds:
-            if part in kind.model_fields:
-                below += _models(kind.model_fields[part].annotation)
-            elif kind.model_fields.get("kind") and kind.model_fields["kind"].default == part:
-                below.append(kind)
-        kinds = below
-    return sorted({name for kind in kinds for name in kind.model_fields})
+        of_kind = [
+            config
+            for config in configs
+            if "kind" in config.model_fields and config.model_fields["kind"].default == part
+        ]
+        if of_kind:
+            configs = of_kind
+            continue
+        shown.append(part)
+        configs = [
+            below
+            for config in configs
+            if part in config.model_fields
+            for below in _models(config.model_fields[part].annotation)
+        ]
+    return shown, sorted({name for config in configs for name in config.model_fields})
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -13,9 +13,13 @@ from worldplan.agent.world_model import WorldModel
 
 
 def effective_rank(h: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of h (S, H), centred (Roy & Vetterli
-    2007): how many directions embeddings really use. 1 at the least."""
-    values = torch.linalg.svdvals(h - h.mean(0))
+    """exp of the entropy of the normalised singular values of h (S, H): how many directions
+    embeddings really use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023). 1 at the least.
+
+    Not centred: embeddings that all shrink to one point use one direction, however many the last
+    differences between them have.
+    """
+    values = torch.linalg.svdvals(h)
     share = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(share).sum().exp())
 
@@ -26,6 +30,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
 
     Returns:
         embedding_std: mean standard deviation of an embedding dimension over observations.
+        embedding_spread: the same as a share of the embedding's size. 0: all look the same.
         effective_rank: of the embeddings.
         action_sensitivity, latent_sensitivity: how far the predicted embedding moves when the
             action is another window's, or z another draw, as a share of how far embeddings lie
@@ -56,6 +61,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     predicted = predict(act, luck)
     return {
         "embedding_std": float(now.std(0).mean()),
+        "embedding_spread": float(now.std(0).mean() / now.square().mean().sqrt().clamp(min=1e-12)),
         "effective_rank": effective_rank(now),
         "action_sensitivity": distance(predict(shuffled, luck), predicted),
         "latent_sensitivity": distance(predict(act, other), predicted),
@@ -66,15 +72,15 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
 def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
     """One line that says what to do if embeddings have collapsed, else None.
 
-    Fewer effective directions than a tenth of what the observations themselves have, or no
-    spread at all, is taken as collapse.
+    Fewer effective directions than a tenth of what the observations themselves have, or hardly
+    any spread beside the embedding's size, is taken as collapse.
     """
-    rank, std = measures["effective_rank"], measures["embedding_std"]
-    if rank >= max(1.5, 0.1 * dimensions) and std > 1e-4:
+    rank, spread = measures["effective_rank"], measures["embedding_spread"]
+    if rank >= max(1.5, 0.1 * dimensions) and spread > 0.05:
         return None
     return (
-        f"the embedding has collapsed (effective rank {rank:.1f}, standard deviation {std:.1e}): "
-        "the model predicts well because everything looks the same to it. Try "
+        f"the embedding has collapsed (effective rank {rank:.1f}, spread {spread:.1e} of its "
+        "size): the model predicts well because everything looks the same to it. Try "
         "model.anti_collapse=simnorm or vicreg, learner.task_gradient=true, or a smaller "
         "learner.learning_rate"
     )

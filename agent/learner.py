@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from worldplan.agent import losses
+from worldplan.agent.compiling import maybe_compile
 from worldplan.agent.heads import Heads
 from worldplan.agent.jepa import JEPA
 from worldplan.agent.replay import Batch
@@ -77,7 +78,7 @@ class Learner:
             fused=True,
         )
         self.value_scale = torch.ones(())  # running 5-95% range of values
-        self._losses = torch.compile(self.losses) if compiled else self.losses
+        self._losses = maybe_compile(self.losses, compiled, dynamic=False)
 
     def update(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """One gradient step; returns its metrics, still as tensors (an `.item()` would wait)."""
@@ -144,7 +145,9 @@ class Learner:
             z = posterior.sample(z_noise[t])
             features.append(model.features(h, s))
             zs.append(z)
-            s = model.predict(h, s, z, a[t])
+            following = model.predict(h, s, z, a[t])
+            # Memory stands still after the episode's end: the value reads it at its last state.
+            s = torch.where(valid[t].unsqueeze(-1), following, s) if C else following
             h = model.expect(s)
             predicted.append(h)
         f, z, acted = torch.stack(features), torch.stack(zs), a[C:]

@@ -27,7 +27,7 @@ PLANNERS: dict[str, type[Planner[Any]]] = {
 PlannerConfigUnion = Annotated[
     CEMConfig | ICEMConfig | MPPIConfig | RandomShootingConfig | GradientConfig,
     Field(discriminator="kind"),
-    by_kind("planner", PLANNERS),
+    by_kind("planner", PLANNERS, default="mppi"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BeforeValidator
 
 
-def by_kind(what: str, kinds: Iterable[str]) -> BeforeValidator:
+def by_kind(what: str, kinds: Iterable[str], default: str | None = None) -> BeforeValidator:
     """Makes the validator that stands before a union discriminated by `kind`.
 
     It reads a bare name as `{kind: name}`.
@@ -15,6 +15,7 @@ def by_kind(what: str, kinds: Iterable[str]) -> BeforeValidator:
     Args:
         what: What is being chosen, for the message.
         kinds: The valid names.
+        default: The kind of a mapping that names none.
 
     Returns:
         The validator, which raises ValueError on an unknown name and suggests the nearest one.
@@ -23,6 +24,8 @@ def by_kind(what: str, kinds: Iterable[str]) -> BeforeValidator:
 
     def read(value: Any) -> Any:
         value = {"kind": value} if isinstance(value, str) else value
+        if default is not None and isinstance(value, dict):
+            value = {"kind": default, **value}
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind is not None and kind not in names:
             nearest = get_close_matches(str(kind), names, n=1, cutoff=0.0)[0]

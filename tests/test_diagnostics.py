@@ -1,6 +1,7 @@
 """Measures of a model, on models whose measures are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,7 +71,9 @@ def near(expected: float) -> object:
 def test_effective_rank_of_known_cases() -> None:
     line = torch.randn(100, 1, generator=rng()) * torch.randn(1, 8, generator=rng(1))
     assert effective_rank(line) == pytest.approx(1, abs=0.01)
-    assert effective_rank(line + 1e3) < 1.1  # an offset is no direction
+    assert effective_rank(100 * line) == pytest.approx(1, abs=0.01)
+    # What all embeddings share outweighs the last differences between them.
+    assert effective_rank(1e-4 * torch.randn(100, 8, generator=rng()) + 1) < 1.1
     assert effective_rank(torch.zeros(10, 4)) == pytest.approx(1)
     # Singular values 3, 1 (twice each sign of an orthogonal pair): shares 3/4 and 1/4.
     h = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]])
@@ -129,20 +132,28 @@ def test_same_luck_same_measures() -> None:
     assert diagnose(world, b, rng()) != diagnose(world, b, rng(1))
 
 
+def test_spread_is_deviation_as_a_share_of_size() -> None:
+    b = batch()
+    spread = diagnose(World(), replace(b, observation=10 * (b.observation + 7)), rng())
+    assert spread["embedding_std"] == near(10)
+    assert spread["embedding_spread"] == near(1 / math.sqrt(1 + 49))
+
+
 @pytest.mark.parametrize(
-    ("rank", "std"), [(1.2, 0.3), (40.0, 1e-6), (1.0, 0.0), (1.9, 0.3), (math.nan, 0.3)]
+    ("rank", "spread"), [(1.2, 0.3), (40.0, 1e-3), (1.0, 0.0), (1.9, 0.3), (math.nan, 0.3)]
 )
-def test_collapse_raises_a_warning_that_names_the_remedy(rank: float, std: float) -> None:
-    warning = collapse_warning({"effective_rank": rank, "embedding_std": std}, dimensions=20)
+def test_collapse_raises_a_warning_that_names_the_remedy(rank: float, spread: float) -> None:
+    measures = {"effective_rank": rank, "embedding_spread": spread}
+    warning = collapse_warning(measures, dimensions=20)
     assert warning is not None
     assert "\n" not in warning
-    for part in (f"{rank:.1f}", f"{std:.1e}", "model.anti_collapse=", "learner.task_gradient=true"):
+    for part in (f"{rank:.1f}", f"{spread:.1e}", "model.anti_collapse=", "task_gradient=true"):
         assert part in warning
 
 
 @pytest.mark.parametrize(("rank", "dimensions"), [(1.6, 1), (1.6, 4), (2.1, 20), (60.0, 500)])
 def test_no_warning_for_a_healthy_embedding(rank: float, dimensions: int) -> None:
-    measures = {"effective_rank": rank, "embedding_std": 0.05}
+    measures = {"effective_rank": rank, "embedding_spread": 0.2}
     assert collapse_warning(measures, dimensions) is None
 
 
@@ -152,6 +163,6 @@ def test_diagnosis_of_a_collapsed_encoder_warns() -> None:
             return torch.ones_like(x) + 0 * x
 
     measures = diagnose(Same(), batch(count=100), rng())
-    assert measures["effective_rank"] == pytest.approx(1)
+    assert measures["effective_rank"] == pytest.approx(1, abs=0.01)
     assert collapse_warning(measures, D) is not None
     assert collapse_warning(diagnose(World(), batch(count=100), rng()), D) is None

@@ -1,7 +1,6 @@
 """Losses, each against numbers worked out by hand or a closed form."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,15 +9,6 @@ from torch import Tensor
 
 from worldplan.agent import losses
 from worldplan.agent.latent import Categorical, Gaussian, NoLatent
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small tensors are slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -1,0 +1,133 @@
+"""Acting: what goes in and comes out, and what it remembers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from worldplan.agent import Agent, AgentConfig
+from worldplan.planners import Plan
+
+
+def agent(**settings: Any) -> Agent:
+    torch.manual_seed(0)
+    small = {
+        "model": {"embedding": 16, "width": 16, "simnorm_group": 4},
+        "heads": {"width": 16, "bins": 21},
+        "planner": {"kind": "mppi", "samples": 16, "elites": 4, "iterations": 2},
+    }
+    made = Agent(AgentConfig.model_validate(small | settings), 3, 2)
+    with torch.no_grad():  # an untrained value is 0 everywhere: give plans something to tell apart
+        for weight in (made.heads.value.weights[-1], made.heads.outcome[-1].weight):
+            weight.normal_()  # type: ignore[operator, union-attr]
+    return made
+
+
+def test_act_takes_one_observation_or_a_batch() -> None:
+    a = agent()
+    one = a.act(np.zeros(3))
+    assert one.shape == (2,)
+    assert one.dtype == np.float32
+    a.reset()
+    many = a.act(np.zeros((5, 3)))
+    assert many.shape == (5, 2)
+    assert (np.abs(many) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("observation", "answer"),
+    [
+        (np.zeros(4), r"shape \(3,\) or \(batch, 3\), got \(4,\)"),
+        (np.zeros((1, 1, 3)), "expected an observation of shape"),
+        (np.full(3, np.nan), "finite"),
+    ],
+)
+def test_act_answers_wrong_observations(observation: Any, answer: str) -> None:
+    with pytest.raises(ValueError, match=answer):
+        agent().act(observation)
+
+
+def test_act_answers_another_batch_size() -> None:
+    a = agent()
+    a.act(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="call reset"):
+        a.act(np.zeros((3, 3)))
+
+
+def test_reset_starts_the_same_episode_again() -> None:
+    a, x = agent(), np.ones(3)
+    first = [a.act(x), a.act(x)]
+    a.reset()
+    again = [a.act(x), a.act(x)]
+    np.testing.assert_array_equal(first, again)
+    a.reset(seed=1)
+    assert not np.array_equal(first[0], a.act(x))
+
+
+def step(a: Agent, x: torch.Tensor, seed: int = 0, **how: Any) -> tuple[torch.Tensor, Plan | None]:
+    generator = torch.Generator().manual_seed(seed)
+    action, _, plan = a.step(x, a.initial(len(x)), generator, **how)
+    return action, plan
+
+
+def test_exploring_adds_noise_within_bounds() -> None:
+    a, x = agent(), torch.ones(1, 3)
+    still, plan = step(a, x)
+    noisy, _ = step(a, x, explore=True)
+    assert plan is not None
+    torch.testing.assert_close(still, plan.action)
+    assert not torch.equal(still, noisy)
+    assert noisy.abs().max() <= 1
+
+
+def test_actors() -> None:
+    a, x = agent(), torch.ones(4, 3)
+    policy, plan = step(a, x, actor="policy")
+    assert plan is None
+    # The policy's mode: no luck in it, the same for equal observations.
+    torch.testing.assert_close(policy, step(a, x, seed=1, actor="policy")[0])
+    torch.testing.assert_close(policy[0], policy[1])
+    random, _ = step(a, x, actor="random")
+    assert not torch.equal(random[0], random[1])
+    assert not torch.equal(random, step(a, x, seed=1, actor="random")[0])
+
+
+def test_proposals_of_the_policy_join_the_search() -> None:
+    with_policy, without = agent(proposals=8), agent(proposals=0)
+    without.heads.load_state_dict(with_policy.heads.state_dict())
+    without.model.load_state_dict(with_policy.model.state_dict())
+    x = torch.ones(1, 3)
+    assert not torch.equal(step(with_policy, x)[0], step(without, x)[0])
+
+
+def test_a_reset_forgets_one_environment_only() -> None:
+    a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, "context": 3})
+    generator = torch.Generator().manual_seed(0)
+    state = a.initial(2)
+    for _ in range(3):
+        _, state, _ = a.step(torch.randn(2, 3, generator=generator), state, generator)
+    assert state.valid.all()
+    forgotten = state.reset(torch.tensor([True, False]))
+    assert not forgotten.valid[0].any()
+    assert forgotten.valid[1].all()
+    x = torch.ones(2, 3)
+    fresh = a.filter(x, a.initial(2))[1]
+    torch.testing.assert_close(a.filter(x, forgotten)[1][0], fresh[0])
+    assert not torch.equal(a.filter(x, forgotten)[1][1], fresh[1])
+
+
+def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
+    """A plan's value falls to its first reward where the model says the episode ends."""
+    a, x = agent(proposals=0), torch.ones(1, 3)
+    h = a.model.encode(x)
+    rows = (h, a.model.initial_state(h), torch.zeros(3, 1, 2), torch.zeros(3, 1, 0))
+    with torch.no_grad():
+        a.heads.outcome[-1].bias[-1] = 50.0  # type: ignore[index, union-attr]
+        a.heads.outcome[-1].weight[-1] = 0.0  # type: ignore[index, union-attr]
+        lasting = a._predicted_return(*rows)
+        a.heads.outcome[-1].bias[-1] = -50.0  # type: ignore[index, union-attr]
+        ending = a._predicted_return(*rows)
+        reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
+    torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(lasting, ending)

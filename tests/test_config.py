@@ -1,0 +1,80 @@
+"""Configuration: presets, overrides, and what a mistake is answered with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worldplan.agent.config import load_preset, resolve
+from worldplan.envs import tasks
+from worldplan.planners import ICEMConfig
+
+
+@pytest.mark.parametrize("name", list(tasks()))
+def test_every_preset_resolves_and_says_only_what_the_task_is(name: str) -> None:
+    preset = load_preset(name)
+    config = resolve(preset)
+    assert config.task == name
+    assert config.env.id == tasks()[name].env_id
+    assert set(preset) <= {"task", "env", "steps", "solved", "seed_steps"}
+
+
+def test_tasks_of_a_suite_share_their_settings() -> None:
+    agents = {t.suite: set() for t in tasks().values()}  # type: dict[str, set[str]]
+    for name, task in tasks().items():
+        config = resolve(load_preset(name))
+        agents[task.suite].add(config.agent.model_dump_json() + str(config.seed_steps))
+    assert {suite: len(found) for suite, found in agents.items()} == {
+        "gymnasium": 1, "dm_control": 1,
+    }  # fmt: skip
+
+
+def test_overrides(toy: dict[str, Any], tmp_path: Path) -> None:
+    config = resolve(
+        toy, ["seed=3", "steps=20000", f"run_dir={tmp_path}", "planner.horizon=5", "compile=off"]
+    )
+    assert (config.seed, config.steps, config.run_dir) == (3, 20000, tmp_path)
+    assert config.agent.planner.horizon == 5
+    assert config.compile == "off"
+    assert config.eval_interval == 2000  # a tenth of the steps
+    assert resolve(toy, ["eval_interval=7"]).eval_interval == 7
+    assert resolve(toy, ["agent.planner.horizon=4"]).agent.planner.horizon == 4
+
+
+def test_another_planner_by_its_name(toy: dict[str, Any]) -> None:
+    config = resolve(toy, ["planner.kind=icem", "planner.beta=0.5", "planner.risk=worst"])
+    planner = config.agent.planner
+    assert isinstance(planner, ICEMConfig)
+    assert (planner.beta, planner.risk.kind) == (0.5, "worst")
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("sede=3", "unknown key 'sede'. Did you mean 'seed'"),
+        ("planner.horizont=3", "Did you mean 'agent.planner.horizon'"),
+        ("planner.kind=icme", "Did you mean 'icem'"),
+        ("learner.lr=1", "unknown key 'agent.learner.lr'"),
+        ("steps=many", "steps: Input should be a valid integer"),
+        ("steps=0", "greater than or equal to 1"),
+        ("steps", "expected KEY=VALUE, got 'steps'"),
+        ("model.embedding=100", "nearest: 96"),
+        ("model.latent.kind=gauss", "gaussian"),
+        ("planner.elites=1000", "elites"),
+    ],
+)
+def test_mistakes_are_answered(toy: dict[str, Any], override: str, answer: str) -> None:
+    with pytest.raises(ValueError, match=r"(?s).*") as error:
+        resolve(toy, [override])
+    assert answer in str(error.value), str(error.value)
+
+
+def test_a_wrong_preset_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"Did you mean 'cheetah-run'"):
+        load_preset("cheeta-run")
+
+
+def test_configs_are_frozen(toy: dict[str, Any]) -> None:
+    config = resolve(toy)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
