@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 
@@ -48,5 +48,7 @@ def maybe_compile(
     """
     if not compiled:
         return function
-    options = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
+    options: dict[str, Any] = {
+        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
+    }
     return torch.compile(function, dynamic=dynamic, options=options)

@@ -117,11 +117,10 @@ class Categorical:
         log_probs = self.log_probs
         probs = log_probs.exp()
         # The last class takes what rounding leaves of the cumulative sum.
-        index = (probs.detach().cumsum(-1)[..., :-1] < uniform).sum(-1, keepdim=True)
-        hard = self._one_hot(index.squeeze(-1))
+        hard = self._one_hot((probs.detach().cumsum(-1)[..., :-1] < uniform).sum(-1))
         # Half of the gradient passes straight through, half is the score's, for the gain over the
         # mean that the loss's slope foretells. In this order the sum is exactly 0 or 1.
-        score = log_probs.gather(-1, index)
+        score = torch.where(hard > 0, log_probs, 0).sum(-1, keepdim=True)
         soft = 0.5 * (probs + (hard - probs).detach() * score)
         return (hard + (soft - soft.detach())).flatten(-2)
 

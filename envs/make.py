@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,7 +152,9 @@ def _import_dm_control(name: str, rendering: bool) -> None:
     if off:
         os.environ["MUJOCO_GL"] = "off"
     try:
-        importlib.import_module("shimmy")
+        # dm_control's composer turns all deprecation warnings of the process on as it is imported.
+        with warnings.catch_warnings():
+            importlib.import_module("shimmy.dm_control_compatibility")
     finally:
         if off:  # Gymnasium's renderer reads it too, when it first renders
             del os.environ["MUJOCO_GL"]

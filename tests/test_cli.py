@@ -1,0 +1,124 @@
+"""The commands, as a user types them."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from worldplan.agent.cli import app
+from worldplan.agent.evaluate import held_out_seeds
+from worldplan.envs import tasks
+
+runner = CliRunner()
+
+
+def run(*words: str, code: int = 0) -> str:
+    result = runner.invoke(app, list(words))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the toy, small enough for a test."""
+    from conftest import SMALL  # type: ignore[import-not-found]
+
+    run_dir = tmp_path_factory.mktemp("runs") / "toy"
+    said = run(
+        "train", "--env", "toy_envs:ToyPoint-v0", *SMALL, "steps=60", f"run_dir={run_dir}"
+    )  # fmt: skip
+    for what in ("done after 60 steps", "checkpoint", "curve.png", "tensorboard --logdir"):
+        assert what in said
+    return run_dir
+
+
+def test_train_writes_all_that_it_names(trained: Path) -> None:
+    for name in ("config.yaml", "curve.csv", "curve.png", "episodes.csv", "result.json", "logs"):
+        assert (trained / name).exists(), name
+
+
+def test_train_refuses_to_write_over_a_run(trained: Path) -> None:
+    said = run("train", "--env", "toy_envs:ToyPoint-v0", f"run_dir={trained}", code=1)
+    assert f"worldplan train --resume {trained}" in said
+
+
+def test_resume_takes_no_settings(trained: Path) -> None:
+    said = run("train", "--resume", str(trained), "seed=3", code=1)
+    assert "--resume goes on with the run's own settings" in said
+
+
+@pytest.mark.parametrize("actor", ["planner", "policy", "random"])
+def test_evaluate(trained: Path, tmp_path: Path, actor: str) -> None:
+    out = tmp_path / "e.json"
+    said = run("evaluate", str(trained), "--actor", actor, "--episodes", "3", "--out", str(out))
+    report = json.loads(out.read_text())
+    assert {"mean", "std", "iqm", "ci95", "returns", "seeds"} <= report.keys()
+    assert report["seeds"] == held_out_seeds(3)
+    assert np.isclose(report["mean"], np.mean(report["returns"]))
+    assert f"mean return {report['mean']:.1f}" in said
+    again = tmp_path / "again.json"
+    run("evaluate", str(trained), "--actor", actor, "--episodes", "3", "--out", str(again))
+    assert json.loads(again.read_text()) == report
+
+
+def test_rollout_writes_transitions(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data.npz"
+    said = run("rollout", str(trained), "--dataset", str(out), "--episodes", "2")
+    data = np.load(out)  # would refuse anything pickled
+    count = len(data["reward"])
+    assert f"{count} transitions" in said
+    assert data["observation"].shape == data["next_observation"].shape == (count, 2)
+    inside = data["episode"][1:] == data["episode"][:-1]
+    np.testing.assert_array_equal(
+        data["observation"][1:][inside], data["next_observation"][:-1][inside]
+    )
+    ends = data["terminated"] | data["truncated"]
+    assert ends.sum() == 2
+    assert ends[-1]
+
+
+@pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="MUJOCO_GL is not set: nothing to draw")
+def test_rollout_films(tmp_path: Path) -> None:
+    from conftest import SMALL
+
+    run_dir, video = tmp_path / "run", tmp_path / "out.mp4"
+    run("train", "--env", "InvertedPendulum-v5", *SMALL, "steps=45", f"run_dir={run_dir}")
+    run("rollout", str(run_dir), "--video", str(video))
+    assert video.stat().st_size > 1000
+
+
+def test_tasks_lists_every_preset() -> None:
+    said = run("tasks")
+    for name, task in tasks().items():
+        assert re.search(rf"^{name} .*{task.env_id}", said, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["train"], "expected a preset"),
+        (["train", "cheeta-run"], "Did you mean 'cheetah-run'"),
+        (["train", "hopper", "sede=3"], "Did you mean 'seed'"),
+        (["train", "--env", "HalfCheeta-v5"], "Did you mean 'HalfCheetah-v5'"),
+        (["train", "--env", "CartPole-v1", "compile=off"], "expected a one-dimensional float Box"),
+        (["train", "--env", "no_such_module:X-v0"], "cannot import 'no_such_module'"),
+        (["evaluate", "no/such/run"], "no run at no/such/run"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    words: list[str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run(*words, code=1)
+    assert answer in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_rollout_and_evaluate_answer_mistakes(trained: Path) -> None:
+    assert "expected --video" in run("rollout", str(trained), code=1)
+    assert "Did you mean 'policy'" in run("evaluate", str(trained), "--actor", "polici", code=1)
