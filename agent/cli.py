@@ -45,7 +45,7 @@ def _plainly() -> Iterator[None]:
     """Turns what a user can mend into one line on standard error and exit status 1."""
     try:
         yield
-    except (ValueError, FileNotFoundError, FileExistsError, EnvironmentFault) as error:
+    except (ValueError, OSError, FloatingPointError, EnvironmentFault) as error:
         print(f"worldplan: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
 
@@ -114,7 +114,7 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
             f"worldplan train --resume {run_dir}"
         )
         raise typer.Exit(130) from None
-    except EnvironmentFault:
+    except (EnvironmentFault, FloatingPointError):
         console.print(f"the run's data and last checkpoint are safe in {run_dir}")
         raise
     from worldplan.agent.plot import plot_curve

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch.utils.tensorboard import SummaryWriter
 
 from worldplan.agent.curve import Curve
+from worldplan.agent.evaluate import Evaluation
 
 
 class Record:
@@ -61,6 +62,32 @@ class Record:
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def episode(self, step: int, total: float, length: int) -> None:
+        """An episode that was collected, of return `total`."""
+        self.episodes.append({"step": step, "return": float(total), "length": int(length)})
+        self.scalars("episode", {"return": total, "length": length}, step)
+        self.advance(step, note=f"return {total:.1f}")
+
+    def evaluation(self, step: int, frames: int, planner: Evaluation, policy: Evaluation) -> None:
+        """A row of the learning curve: the planner, and the policy alone on the same episodes."""
+        row = {
+            "step": step,
+            "frames": frames,
+            "return": float(planner.returns.mean()),
+            "min": float(planner.returns.min()),
+            "max": float(planner.returns.max()),
+            "length": float(planner.lengths.mean()),
+            "policy_return": float(policy.returns.mean()),
+            "predicted": float(planner.predicted.mean()),
+            "realised": float(planner.realised.mean()),
+        }
+        self.curve.append(row)
+        self.scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, step)
+        self.say(
+            f"step {step:>7,}: return {row['return']:8.1f}  "
+            f"({row['min']:.1f} to {row['max']:.1f})   policy alone {row['policy_return']:8.1f}"
+        )
 
     def say(self, line: str) -> None:
         """A line above the progress bar."""

@@ -124,9 +124,9 @@ class Trainer:
             for name, spent in (("act", t1 - t0), ("env", t2 - t1), ("update", t3 - t2)):
                 self.clock[name] += spent
 
-            if done.any():
-                self._log_episodes(record, done, returns, lengths)
-                returns[done], lengths[done] = 0, 0
+            for ended in np.flatnonzero(done):
+                record.episode(self.step, returns[ended], lengths[ended])
+                returns[ended], lengths[ended] = 0, 0
             if metrics and self._due(before, c.log_interval):
                 self._log(record, metrics, time.perf_counter() - began)
             if self._due(before, c.eval_interval) and self.step > c.seed_steps:
@@ -178,13 +178,6 @@ class Trainer:
     def _due(self, before: int, interval: int) -> bool:
         return before // interval != self.step // interval
 
-    def _log_episodes(self, record: Record, done: Any, returns: Any, lengths: Any) -> None:
-        for i in np.flatnonzero(done):
-            row = {"step": self.step, "return": float(returns[i]), "length": int(lengths[i])}
-            record.episodes.append(row)
-            record.scalars("episode", {k: v for k, v in row.items() if k != "step"}, self.step)
-            record.advance(self.step, note=f"return {returns[i]:.1f}")
-
     def _log(self, record: Record, metrics: dict[str, torch.Tensor], seconds: float) -> None:
         """Losses, diagnostics and times, to TensorBoard."""
         c = self.config
@@ -208,23 +201,7 @@ class Trainer:
         planner = evaluate(self.agent, self.eval_env, seeds)
         policy = evaluate(self.agent, self.eval_env, seeds, "policy")
         self.clock["evaluate"] += time.perf_counter() - began
-        row = {
-            "step": self.step,
-            "frames": self.step * c.env.action_repeat,
-            "return": float(planner.returns.mean()),
-            "min": float(planner.returns.min()),
-            "max": float(planner.returns.max()),
-            "length": float(planner.lengths.mean()),
-            "policy_return": float(policy.returns.mean()),
-            "predicted": float(planner.predicted.mean()),
-            "realised": float(planner.realised.mean()),
-        }
-        record.curve.append(row)
-        record.scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, self.step)
-        record.say(
-            f"step {self.step:>7,}: return {row['return']:8.1f}  "
-            f"({row['min']:.1f} to {row['max']:.1f})   policy alone {row['policy_return']:8.1f}"
-        )
+        record.evaluation(self.step, self.step * c.env.action_repeat, planner, policy)
         if c.video:
             film_episode(self.agent, c.env, seeds[0], self.run_dir / f"step_{self.step:09d}.mp4")
         if c.solved is not None and planner.returns.min() >= c.solved:
