@@ -46,13 +46,13 @@ class NoLatent:
     shape: Tensor  # (..., 0)
 
     def sample(self, noise: Tensor) -> Tensor:
-        return self.shape
+        return self.shape + noise  # broadcast, like the others
 
     def mode(self) -> Tensor:
         return self.shape
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return self.shape.sum(-1)
+        return (self.shape + z).sum(-1)
 
     def kl(self, other: LatentDistribution) -> Tensor:
         return self.shape.sum(-1)

@@ -5,9 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from worldplan.agent import Agent, AgentConfig
 from worldplan.planners import Plan
+
+
+def outcome(made: Agent) -> nn.Linear:
+    """The layer that reward and continue logit come from."""
+    last = made.heads.outcome[-1]
+    assert isinstance(last, nn.Linear)
+    return last
 
 
 def agent(**settings: Any) -> Agent:
@@ -19,8 +27,8 @@ def agent(**settings: Any) -> Agent:
     }
     made = Agent(AgentConfig.model_validate(small | settings), 3, 2)
     with torch.no_grad():  # an untrained value is 0 everywhere: give plans something to tell apart
-        for weight in (made.heads.value.weights[-1], made.heads.outcome[-1].weight):
-            weight.normal_()  # type: ignore[operator, union-attr]
+        made.heads.value.weights[-1].normal_()
+        outcome(made).weight.normal_()
     return made
 
 
@@ -123,10 +131,9 @@ def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
     h = a.model.encode(x)
     rows = (h, a.model.initial_state(h), torch.zeros(3, 1, 2), torch.zeros(3, 1, 0))
     with torch.no_grad():
-        a.heads.outcome[-1].bias[-1] = 50.0  # type: ignore[index, union-attr]
-        a.heads.outcome[-1].weight[-1] = 0.0  # type: ignore[index, union-attr]
+        outcome(a).bias[-1], outcome(a).weight[-1] = 50.0, 0.0
         lasting = a._predicted_return(*rows)
-        a.heads.outcome[-1].bias[-1] = -50.0  # type: ignore[index, union-attr]
+        outcome(a).bias[-1] = -50.0
         ending = a._predicted_return(*rows)
         reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
     torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)

@@ -77,4 +77,4 @@ def test_a_wrong_preset_names_the_nearest() -> None:
 def test_configs_are_frozen(toy: dict[str, Any]) -> None:
     config = resolve(toy)
     with pytest.raises(ValueError, match="frozen"):
-        config.seed = 1  # type: ignore[misc]
+        config.seed = 1

@@ -40,4 +40,4 @@ class Point(gym.Env[np.ndarray, np.ndarray]):
         return observation, float(1 - abs(self.x[0])), fallen, self.t >= self.limit, {}
 
 
-gym.register("ToyPoint-v0", entry_point=Point)
+gym.register("ToyPoint-v0", entry_point="toy_envs:Point")
