@@ -76,7 +76,7 @@ def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
     any spread beside the embedding's size, is taken as collapse.
     """
     rank, spread = measures["effective_rank"], measures["embedding_spread"]
-    if rank >= max(1.5, 0.1 * dimensions) and spread > 0.05:
+    if rank >= max(1.5, 0.1 * dimensions) and spread > 0.1:
         return None
     return (
         f"the embedding has collapsed (effective rank {rank:.1f}, spread {spread:.1e} of its "

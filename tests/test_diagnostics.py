@@ -140,7 +140,7 @@ def test_spread_is_deviation_as_a_share_of_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rank", "spread"), [(1.2, 0.3), (40.0, 1e-3), (1.0, 0.0), (1.9, 0.3), (math.nan, 0.3)]
+    ("rank", "spread"), [(1.2, 0.3), (40.0, 0.05), (1.0, 0.0), (1.9, 0.3), (math.nan, 0.3)]
 )
 def test_collapse_raises_a_warning_that_names_the_remedy(rank: float, spread: float) -> None:
     measures = {"effective_rank": rank, "embedding_spread": spread}

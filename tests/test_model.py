@@ -480,7 +480,7 @@ def test_without_z_the_future_is_the_useless_mean() -> None:
 def test_z_carries_nothing_where_nothing_is_left_to_luck(kind: str) -> None:
     learner, metrics = coin_learner(kind, 0.0)
     free = learner.model.latent.free_bits
-    assert metrics["kl"] < free + 0.02
+    assert metrics["kl"] < free + 0.02 < 0.05
     side = torch.cat([imagined(learner, x, a)[0] for x, a in PLACES])
     assert side.abs().mean() < 0.2
     measures = diagnose(learner.model, coin(rng(5), 0.0), rng())
@@ -507,7 +507,7 @@ def collapse(guard: str) -> list[dict[str, float]]:
     watched = swirl(rng(9), 512)
     train(learner, swirl, 0)
     before = diagnose(learner.model, watched, rng())
-    train(learner, swirl, 200)
+    train(learner, swirl, 260)
     return [before, diagnose(learner.model, watched, rng())]
 
 
@@ -687,39 +687,52 @@ CHAIN = torch.tensor([1.0, -2.0, 3.0])
 
 
 def chain(generator: torch.Generator) -> Batch:
-    """Three places in a row, seen one-hot; the last step ends it. Reward CHAIN - (a - 0.5)^2."""
+    """Three places in a row, seen one-hot, with rewards CHAIN; the last step ends it."""
     at = torch.randint(0, 3, (64, 1), generator=generator) + torch.arange(4)
-    a = 2 * torch.rand(64, 3, 1, generator=generator) - 1
     x = torch.eye(4)[at.clamp(max=3)]  # the fourth place is where it has ended
-    here = at[:, :3].clamp(max=2)
-    valid = at[:, :3] < 3
-    a, reward = a * valid[..., None], CHAIN[here] - (a[..., 0] - 0.5) ** 2
-    ends = (at[:, :3] == 2).float()
-    return Batch(x, a, reward * valid, ends, valid)
+    here, valid = at[:, :3].clamp(max=2), at[:, :3] < 3
+    a = (2 * torch.rand(64, 3, 1, generator=generator) - 1) * valid[..., None]
+    return Batch(x, a, CHAIN[here] * valid, (at[:, :3] == 2).float(), valid)
 
 
 def test_heads_learn_a_chain_that_ends() -> None:
     learner = make(
-        4, 1, horizon=3, learning_rate=3e-3, target_rate=0.1, decay=1.0, reward=1.0, value=1.0,
-        continuation=1.0,
-    )  # fmt: skip
-    train(learner, chain, 400)
+        *(4, 1), horizon=3, learning_rate=3e-3, target_rate=0.1, reward=1.0, value=1.0, decay=1.0
+    )
+    train(learner, chain, 250)
     model, heads = learner.model, learner.heads
     h = model.encode(torch.eye(4)[:3])
-    f = model.features(h, model.initial_state(h))
-    action, _ = heads.act(f, torch.zeros(3, 1))
-    torch.testing.assert_close(action, torch.full((3, 1), 0.5), atol=0.2, rtol=0)
-    for a in (-0.5, 0.5):
-        given = torch.full((3, 1), a)
-        logits, go_on = heads.outcomes(f, h[:, :0], given)
-        torch.testing.assert_close(
-            heads.code.decode(logits), CHAIN - (a - 0.5) ** 2, atol=0.25, rtol=0
-        )
-        assert (go_on.sigmoid() > 0.9).tolist() == [True, True, False]
-        assert go_on[2].sigmoid() < 0.1
-    value = heads.code.decode(heads.values(f, torch.full((3, 1), 0.5))).mean(0)
+    f, a = model.features(h, model.initial_state(h)), torch.zeros(3, 1)
+    reward, go_on = heads.outcomes(f, h[:, :0], a)
+    torch.testing.assert_close(heads.code.decode(reward), CHAIN, atol=0.15, rtol=0)
+    assert (go_on.sigmoid() > 0.9).tolist() == [True, True, False]
+    assert go_on[2].sigmoid() < 0.1
     # 3, then -2 + 0.9 * 3, then 1 + 0.9 * 0.7: nothing comes after the end.
-    torch.testing.assert_close(value, torch.tensor([1.63, 0.7, 3.0]), atol=0.35, rtol=0)
+    value = heads.code.decode(heads.values(f, a))
+    expected = torch.tensor([1.63, 0.7, 3.0]).expand(2, 3)
+    torch.testing.assert_close(value, expected, atol=0.2, rtol=0)
+
+
+def fork(generator: torch.Generator) -> Batch:
+    """Two places, one step: the reward is a in the first, -a in the second."""
+    at = torch.randint(0, 2, (64,), generator=generator)
+    a = 2 * torch.rand(64, 1, 1, generator=generator) - 1
+    x = torch.eye(2)[at].unsqueeze(1).expand(-1, 2, -1)
+    reward = a[..., 0] * (1 - 2 * at[:, None])
+    return Batch(x, a, reward, torch.ones(64, 1), torch.ones(64, 1, dtype=torch.bool))
+
+
+def test_policy_climbs_the_value() -> None:
+    learner = make(2, 1, learning_rate=3e-3, value=1.0)
+    f = learner.model.encode(torch.eye(2))
+    noise = torch.randn(100, 2, 1, generator=rng())
+    before, _ = learner.heads.act(f.expand(100, 2, -1), noise)
+    assert before.mean(0).abs().max() < 0.2
+    train(learner, fork, 150)
+    f = learner.model.encode(torch.eye(2))
+    action, _ = learner.heads.act(f.expand(100, 2, -1), noise)
+    assert action[:, 0].mean() > 0.7
+    assert action[:, 1].mean() < -0.7
 
 
 def ring(generator: torch.Generator) -> Batch:
@@ -734,7 +747,7 @@ def ring(generator: torch.Generator) -> Batch:
 
 def test_value_of_a_reward_forever_is_its_geometric_sum_in_spite_of_time_limits() -> None:
     learner = make(3, 1, horizon=3, learning_rate=3e-3, target_rate=0.1, value=1.0)
-    train(learner, ring, 400)
+    train(learner, ring, 300)
     model, heads = learner.model, learner.heads
     h = model.encode(torch.eye(3))
     f = model.features(h, model.initial_state(h))
