@@ -51,7 +51,8 @@ def test_no_bare_imports_of_our_folders() -> None:
 
 def test_importing_has_no_side_effects() -> None:
     code = (
-        "import sys, os; before = dict(os.environ); import worldplan.agent, worldplan.agent.cli;"
+        "import sys, os, gymnasium, torch; before = dict(os.environ);"
+        "import worldplan.agent, worldplan.agent.cli;"
         "assert dict(os.environ) == before;"
         "assert 'dm_control' not in sys.modules and 'matplotlib' not in sys.modules"
     )
