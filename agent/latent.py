@@ -155,7 +155,7 @@ class LatentConfigBase(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     free_bits: float = Field(default=0.01, ge=0, description="KL per step left unpunished, nats")
-    kl_weight: float = Field(default=0.1, ge=0, description="weight of the KL in the loss")
+    kl_weight: float = Field(default=0.2, ge=0, description="weight of the KL in the loss")
     prior_share: float = Field(
         default=0.8, ge=0, le=1, description="share of the KL's pull that moves the prior"
     )
