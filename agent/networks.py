@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# SiLU everywhere: TD-MPC2 uses Mish, which costs eight times as much on a CPU and learned no
-# better here.
+# SiLU everywhere: TD-MPC2 uses Mish, which costs several times as much on a CPU. Whether it learns
+# better was not tried.
 
 
 class MLP(nn.Sequential):
