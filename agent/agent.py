@@ -6,6 +6,8 @@ S state, P proposals, N candidates, M latent samples, T horizon, E latent noise.
 
 from __future__ import annotations
 
+import copy
+import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,12 +17,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from worldplan.agent.compiling import maybe_compile
+from worldplan.agent.compiling import Execution, prepare
 from worldplan.agent.costs import imagine, learned_return, side_by_side
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPA, JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
-from worldplan.planners import Plan, PlannerConfigUnion, PlanState, make_planner
+from worldplan.agent.replay import Batch
+from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
@@ -31,6 +34,9 @@ class AgentConfig(BaseModel):
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
     proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
+    average: float = Field(
+        default=0.01, gt=0, le=1, description="speed at which acting weights follow; 1: at once"
+    )
     model: JEPAConfig = Field(default_factory=JEPAConfig)
     heads: HeadsConfig = Field(default_factory=HeadsConfig)
     learner: LearnerConfig = Field(default_factory=LearnerConfig)
@@ -52,26 +58,45 @@ class ActorState:
 
 
 class Agent:
-    """Model, heads, learner and planner for one kind of environment."""
+    """Model, heads, learner and planner for one kind of environment.
+
+    `model` and `heads` are what acts: a running average of what the learner trains.
+    """
 
     def __init__(
-        self, config: AgentConfig, observation_dim: int, action_dim: int, *, compiled: bool = False
+        self,
+        config: AgentConfig,
+        observation_dim: int,
+        action_dim: int,
+        execution: Execution = Execution(),  # noqa: B008 (frozen)
     ) -> None:
         self.config = config
         self.observation_dim, self.action_dim = observation_dim, action_dim
         self.model = JEPA(config.model, observation_dim, action_dim)
         self.heads = Heads(config.heads, self.model.feature_dim, self.model.latent_dim, action_dim)
         self.planner = make_planner(config.planner)
+        # Acting follows the weights that are trained: one bad update is not acted on at once.
+        self.averaging = config.average < 1
+        trained, trained_heads = self.model, self.heads
+        if self.averaging:
+            trained, trained_heads = copy.deepcopy(self.model), copy.deepcopy(self.heads)
+            trained.normaliser = self.model.normaliser
+            self.model.requires_grad_(False)
+            self.heads.requires_grad_(False)
         self.learner = Learner(
             config.learner,
-            self.model,
-            self.heads,
+            trained,
+            trained_heads,
             config.model.anti_collapse,
             config.discount,
-            compiled,
+            execution,
         )
-        self._return = maybe_compile(self._predicted_return, compiled)
-        self._follow_policy = maybe_compile(self._policy_rollout, compiled)
+        # A decision is compiled whole, unless its loop must look at a clock or at slopes: then
+        # what it calls is.
+        compiled, precision = execution.compiled, execution.plan_precision
+        whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
+        self._search = prepare(self._decide, whole, precision)
+        self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
 
@@ -104,18 +129,28 @@ class Agent:
         plan: Plan | None = None
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
+        elif actor == "policy":
+            features = self.model.features(*self.filter(observation, state))
+            action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            h, s = self.filter(observation, state)
-            if actor == "policy":
-                noise = torch.zeros(batch, self.action_dim)
-                action, _ = self.heads.act(self.model.features(h, s), noise)
-            else:
-                plan, plan_state = self._plan(h, s, state.plan, generator)
-                state, action = replace(state, plan=plan_state), plan.action
-                if explore:
-                    noise = torch.randn(action.shape, generator=generator)
-                    action = (action + plan.std[:, 0] * noise).clamp(-1, 1)
+            plan, plan_state = self._search(observation, state, *self._luck(batch, generator))
+            plan.check()
+            state, action = replace(state, plan=plan_state), plan.action
+            if explore:
+                noise = torch.randn(action.shape, generator=generator)
+                action = (action + plan.std[:, 0] * noise).clamp(-1, 1)
         return action, self._remember(state, observation, action), plan
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One gradient step, and the acting weights after it; returns the learner's metrics."""
+        metrics = self.learner.update(batch, generator)
+        if self.averaging:
+            torch._foreach_lerp_(
+                [*self.model.parameters(), *self.heads.parameters()],
+                [*self.learner.model.parameters(), *self.learner.heads.parameters()],
+                self.config.average,
+            )
+        return metrics
 
     def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Best action in [-1, 1] for one observation (D,) or a batch (B, D).
@@ -173,43 +208,47 @@ class Agent:
             valid=torch.cat([state.valid[:, 1:], torch.ones_like(state.valid[:, :1])], 1),
         )
 
-    def _plan(
-        self, h: Tensor, s: Tensor, state: PlanState, generator: torch.Generator
-    ) -> tuple[Plan, PlanState]:
-        batch = h.shape[0]
+    def _luck(
+        self, batch: int, generator: torch.Generator
+    ) -> tuple[PlanNoise, Tensor | None, Tensor | None]:
+        """Noise of one decision: the planner's, the proposing policy's and its futures'."""
         noise = self.planner.draw_noise(batch, self.action_dim, self.model.noise_dim, generator)
-        proposals = self._proposals(h, s, generator) if self.config.proposals else None
+        P, T = self.config.proposals, self.config.planner.horizon
+        if not P:
+            return noise, None, None
+        will = torch.randn(T, batch, P, self.action_dim, generator=generator)
+        will[:, :, 0] = 0  # the first proposal is the policy's mode
+        return noise, will, torch.randn(T, batch, P, self.model.noise_dim, generator=generator)
+
+    def _decide(
+        self,
+        observation: Tensor,
+        state: ActorState,
+        noise: PlanNoise,
+        will: Tensor | None,
+        luck: Tensor | None,
+    ) -> tuple[Plan, PlanState]:
+        """Encode, propose, search; will (T,B,P,A) and luck (T,B,P,E) are None without proposals."""
+        began = None if self.config.planner.deadline_ms is None else time.perf_counter()
+        h, s = self.filter(observation, state)
+        proposals = None
+        if will is not None and luck is not None:
+            proposals = self._proposals(h, s, will, luck)
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            rows = side_by_side(h, s, actions, latent)
-            if rows[0].shape[0] == 1:  # torch.compile makes a form of its own for a single row
-                rows = side_by_side(
-                    h.repeat(2, 1), s.repeat(2, 1), actions.repeat(2, 1, 1, 1), latent
-                )
-            value = self._return(*rows)
-            return -value[: actions.shape[0] * actions.shape[1] * latent.shape[0]].view(
-                *actions.shape[:2], latent.shape[0]
-            )
+            value = self._return(*side_by_side(h, s, actions, latent))
+            return -value.view(*actions.shape[:2], latent.shape[0])
 
-        return self.planner.plan(cost, state, noise, proposals)
+        return self.planner.search(cost, state.plan, noise, proposals, began=began)
 
     def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """Of rows imagined side by side (R,)."""
         future = imagine(self.model, h, s, actions, noise)
         return learned_return(self.model, self.heads, self.config.discount, future)
 
-    def _proposals(self, h: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        """Plans (B,P,T,A) of the policy followed in the model; the first is its mode."""
-        B, P, T = h.shape[0], self.config.proposals, self.config.planner.horizon
-        luck = torch.randn(T, B * P, self.model.noise_dim, generator=generator)
-        will = torch.randn(T, B, P, self.action_dim, generator=generator)
-        will[:, :, 0] = 0
-        h, s = (u[:, None].expand(-1, P, -1).reshape(B * P, -1) for u in (h, s))
-        actions = self._follow_policy(h, s, will.flatten(1, 2), luck)
-        return actions.view(T, B, P, self.action_dim).permute(1, 2, 0, 3)
-
-    def _policy_rollout(self, h: Tensor, s: Tensor, will: Tensor, luck: Tensor) -> Tensor:
-        """Actions (T,R,A) of the policy in the model, from h (R, H), s (R, S)."""
+    def _proposals(self, h: Tensor, s: Tensor, will: Tensor, luck: Tensor) -> Tensor:
+        """Plans (B,P,T,A) of the policy followed in the model, from h (B, H), s (B, S)."""
+        h, s = (u[:, None].expand(-1, will.shape[2], -1) for u in (h, s))
         actions = []
         for t in range(will.shape[0]):
             action, _ = self.heads.act(self.model.features(h, s), will[t])
@@ -218,4 +257,4 @@ class Agent:
                 z = self.model.prior(h, s, action).sample(luck[t])
                 s = self.model.predict(h, s, z, action)
                 h = self.model.expect(s)
-        return torch.stack(actions)
+        return torch.stack(actions, 2)

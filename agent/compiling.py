@@ -1,9 +1,10 @@
-"""torch.compile where the machine can, plain PyTorch where it cannot."""
+"""How the hot functions run: compiled where the machine can, in the precision it is fast at."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -12,6 +13,69 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 Compile = Literal["auto", "on", "off"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What `prepare` does to a function. The default changes nothing."""
+
+    compiled: bool = False
+    update_precision: torch.dtype = torch.float32
+    plan_precision: torch.dtype = torch.float32
+
+
+def resolve(
+    compile_: Compile, update_precision: Precision = "auto", plan_precision: Precision = "float32"
+) -> tuple[Execution, str]:
+    """How this machine shall run, and one line that says so.
+
+    Raises:
+        ValueError: compile "on" where it cannot be done.
+    """
+    obstacle = _obstacle()
+    if compile_ == "on" and obstacle:
+        raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
+    compiled = compile_ != "off" and obstacle is None
+    if compiled:
+        note = "torch.compile on: the first minutes go into compiling, later runs reuse it"
+    elif compile_ == "off":
+        note = "torch.compile off: as asked"
+    else:
+        note = f"torch.compile off: {obstacle}; runs slower, learns the same"
+    execution = Execution(compiled, _dtype(update_precision), _dtype(plan_precision))
+    names = [
+        str(d).removeprefix("torch.")
+        for d in (execution.update_precision, execution.plan_precision)
+    ]
+    return execution, f"{note}; updates in {names[0]}, plans in {names[1]}"
+
+
+def prepare(
+    function: Callable[P, R],
+    compiled: bool,
+    precision: torch.dtype = torch.float32,
+    *,
+    dynamic: bool | None = None,
+) -> Callable[P, R]:
+    """The function with its matrix products in `precision`, compiled if asked.
+
+    `dynamic` as of torch.compile: None makes a form for the first shape, and one for all others.
+    """
+
+    def lowered(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", dtype=precision):
+            return function(*args, **kwargs)
+
+    chosen = function if precision == torch.float32 else lowered
+    if not compiled:
+        return chosen
+    # Networks never change their structure here, so that calls need not check it again and again:
+    # half a millisecond a call.
+    options: dict[str, Any] = {
+        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
+    }
+    return torch.compile(chosen, dynamic=dynamic, options=options)
 
 
 @cache
@@ -22,33 +86,9 @@ def _obstacle() -> str | None:
     return None
 
 
-def resolve(compile_: Compile) -> tuple[bool, str]:
-    """Whether to compile, and one line that says so.
-
-    Raises:
-        ValueError: "on" where it cannot be done.
-    """
-    if compile_ == "off":
-        return False, "torch.compile off: as asked"
-    obstacle = _obstacle()
-    if obstacle is None:
-        return True, "torch.compile on: the first minute goes into compiling, later runs reuse it"
-    if compile_ == "on":
-        raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
-    return False, f"torch.compile off: {obstacle}; runs slower, learns the same"
-
-
-def maybe_compile(
-    function: Callable[P, R], compiled: bool, *, dynamic: bool = True
-) -> Callable[P, R]:
-    """The function itself, or its compiled form: `dynamic` for any number of rows, made once.
-
-    Networks never change their structure here, so that calls need not check it again and again:
-    half a millisecond a call.
-    """
-    if not compiled:
-        return function
-    options: dict[str, Any] = {
-        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
-    }
-    return torch.compile(function, dynamic=dynamic, options=options)
+def _dtype(precision: Precision) -> torch.dtype:
+    """Auto: bfloat16 where the processor multiplies it in hardware; elsewhere it is slower."""
+    if precision == "auto":
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from worldplan.agent.agent import AgentConfig
-from worldplan.agent.compiling import Compile
+from worldplan.agent.compiling import Compile, Precision
 from worldplan.agent.replay import ReplayConfig
 from worldplan.envs import EnvConfig
 
@@ -52,6 +52,12 @@ class RunConfig(BaseModel):
     video: bool = Field(default=False, description="film an episode at each evaluation")
     threads: int = Field(default=0, ge=0, description="of PyTorch; 0: as many as it likes")
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
+    update_precision: Precision = Field(
+        default="auto", description="of an update's matrix products; auto: the faster one here"
+    )
+    plan_precision: Precision = Field(
+        default="float32", description="of a decision's; bfloat16 pays from some 256 samples on"
+    )
     replay: ReplayConfig = Field(default_factory=ReplayConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from worldplan.agent import losses
-from worldplan.agent.compiling import maybe_compile
+from worldplan.agent.compiling import Execution, prepare
 from worldplan.agent.heads import Heads
 from worldplan.agent.jepa import JEPA
 from worldplan.agent.replay import Batch
@@ -57,7 +57,7 @@ class Learner:
         heads: Heads,
         anti_collapse: str,
         discount: float,
-        compiled: bool,
+        execution: Execution,
     ) -> None:
         self.config, self.model, self.heads = config, model, heads
         self.anti_collapse, self.discount = anti_collapse, discount
@@ -78,7 +78,9 @@ class Learner:
             fused=True,
         )
         self.value_scale = torch.ones(())  # running 5-95% range of values
-        self._losses = maybe_compile(self.losses, compiled, dynamic=False)
+        self._losses = prepare(
+            self.losses, execution.compiled, execution.update_precision, dynamic=False
+        )
 
     def update(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """One gradient step; returns its metrics, still as tensors (an `.item()` would wait)."""

@@ -99,7 +99,8 @@ def variance(h: Tensor, target: float = 1.0) -> Tensor:
 def covariance(h: Tensor) -> Tensor:
     """VICReg's squared off-diagonal covariances of h (S, H), per dimension."""
     h = h - h.mean(0)
-    c = h.T @ h / (h.shape[0] - 1)
+    with torch.autocast(h.device.type, enabled=False):
+        c = h.T @ h / (h.shape[0] - 1)
     return ((c**2).sum() - (c.diagonal() ** 2).sum()) / h.shape[1]
 
 
@@ -117,6 +118,7 @@ def sigreg(h: Tensor, directions: Tensor, knots: int = 17) -> Tensor:
     """
     t = torch.linspace(-5, 5, knots, device=h.device)
     normal = torch.exp(-0.5 * t**2)
-    angle = (h @ F.normalize(directions, dim=0)).unsqueeze(-1) * t
+    with torch.autocast(h.device.type, enabled=False):
+        angle = (h @ F.normalize(directions, dim=0)).unsqueeze(-1) * t
     error = (angle.cos().mean(0) - normal) ** 2 + angle.sin().mean(0) ** 2
     return torch.trapezoid(error * normal, t, dim=-1).mean() / math.sqrt(2 * math.pi)

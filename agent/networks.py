@@ -36,6 +36,13 @@ class MLP(nn.Sequential):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O), as precise as the weights even if products ran in less."""
+        precise = next(self.parameters()).dtype
+        for module in self:
+            x = module(x)
+        return x.to(precise)
+
 
 class EnsembleMLP(nn.Module):
     """E MLPs that read the same input, each layer one batched product.
@@ -74,7 +81,7 @@ class EnsembleMLP(nn.Module):
             y = F.layer_norm(y, y.shape[-1:])
             y = F.silu(y * use(self.scales[k]) + use(self.shifts[k]))
         y = torch.baddbmm(use(self.biases[-1]), y, use(self.weights[-1]))
-        return y.reshape(-1, *lead, y.shape[-1])
+        return y.reshape(-1, *lead, y.shape[-1]).to(self.weights[0].dtype)
 
 
 class SimNorm(nn.Module):
@@ -120,7 +127,8 @@ class TwoHot(nn.Module):
 
     def decode(self, logits: Tensor) -> Tensor:
         """(..., K) -> expected value (...), the mean taken in symlog."""
-        return symexp(logits.softmax(-1) @ self.bins)
+        # A sum, not a product: autocast would lower the precision of that.
+        return symexp((logits.softmax(-1) * self.bins).sum(-1))
 
     def loss(self, logits: Tensor, value: Tensor) -> Tensor:
         """Cross-entropy (...) between logits (..., K) and the two-hot code of value (...)."""

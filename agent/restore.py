@@ -29,8 +29,10 @@ def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
 
 
 def learning(learner: Learner) -> dict[str, Tensor]:
-    """What the learner adds: the slow encoder and the scale of values."""
+    """What the learner adds: the trained weights, the slow encoder and the scale of values."""
     tensors = {"learner.value_scale": learner.value_scale}
+    for name, part in (("model", learner.model), ("heads", learner.heads)):
+        tensors |= {f"learner.{name}.{k}": v for k, v in part.state_dict().items()}
     if learner.target_encoder is not None:
         slow = learner.target_encoder.state_dict()
         tensors |= {f"learner.target_encoder.{k}": v for k, v in slow.items()}
@@ -40,6 +42,8 @@ def learning(learner: Learner) -> dict[str, Tensor]:
 def load_learning(learner: Learner, tensors: dict[str, Tensor]) -> None:
     """Inverse of `learning`."""
     learner.value_scale.copy_(tensors["learner.value_scale"])
+    learner.model.load_state_dict(_under("learner.model.", tensors))
+    learner.heads.load_state_dict(_under("learner.heads.", tensors))
     if learner.target_encoder is not None:
         learner.target_encoder.load_state_dict(_under("learner.target_encoder.", tensors))
 
@@ -60,12 +64,9 @@ def load_with_config(path: str | Path, *, compiled: bool = False) -> tuple[Agent
     """As `load`, with the run's resolved configuration."""
     tensors, state = checkpoint.read(checkpoint.find(Path(path)))
     config = RunConfig.model_validate(state["config"])
-    agent = Agent(
-        config.agent,
-        state["observation_dim"],
-        state["action_dim"],
-        compiled=compiled and resolve(config.compile)[0],
-    )
+    how = config.compile if compiled else "off"
+    execution, _ = resolve(how, config.update_precision, config.plan_precision)
+    agent = Agent(config.agent, state["observation_dim"], state["action_dim"], execution)
     load_weights(agent, tensors)
     return agent, config
 

@@ -46,13 +46,13 @@ class Trainer:
         self.config, self.run_dir, self.console = config, run_dir, console
         if config.threads:
             torch.set_num_threads(config.threads)
-        compiled, note = resolve(config.compile)
+        execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
         console.print(note)
         self.env = make_vector(config.env, config.num_envs)
         self.eval_env = make_vector(config.env, config.eval_episodes)
         torch.manual_seed(config.seed)
         sizes = self.env.observation_dim, self.env.action_dim
-        self.agent = Agent(config.agent, *sizes, compiled=compiled)
+        self.agent = Agent(config.agent, *sizes, execution)
         # Streams of their own, so that acting and learning do not shift each other's luck.
         self.acting = torch.Generator().manual_seed(config.seed)
         self.learning = torch.Generator().manual_seed(config.seed + 1)
@@ -158,7 +158,7 @@ class Trainer:
             batch = self.replay.sample(
                 self.sampling, c.agent.learner.batch, past, c.agent.learner.horizon
             )
-            metrics = self.agent.learner.update(batch, self.learning)
+            metrics = self.agent.update(batch, self.learning)
             self.updates += 1
         self.debt -= int(self.debt)
         return metrics

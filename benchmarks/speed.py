@@ -2,16 +2,19 @@
 
     python benchmarks/speed.py [--threads N] [--rounds N] [--out FILE.json] [KEY=VALUE ...]
 
-Every matrix product that a decision and an update make is noted (shape by shape, no head left
-out), then run again alone as plain float32 products with nothing in between, in the same process
-and by turns with the real thing. The ratio of the two times is what everything else costs:
-activations, normalisation, sampling, the optimiser, Python. It holds on any machine; times do not.
+Every matrix product that a decision and an update make is noted, no head left out, then run again
+alone as plain float32 products with nothing in between, in the same process and by turns with the
+real thing. They read and write as much memory as the real ones, no more: what lay at one address
+when they were noted lies at one address again, in the same layout. The ratio of the two times is
+what everything else costs: activations, normalisation, sampling, the optimiser, Python. It holds on
+any machine; times do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +24,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldplan.agent import Agent
@@ -35,46 +39,56 @@ aten = torch.ops.aten
 # Where the two factors stand among the arguments.
 PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten.bmm: 0, aten.baddbmm: 1}
 Shape = tuple[int, ...]
+Factor = tuple[int, Shape, Shape]  # address, shape, strides
 
 
 class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the shapes of all matrix products made within it."""
+    """Notes all matrix products made within it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.shapes: list[tuple[Shape, Shape]] = []
+        self.noted: list[tuple[Factor, Factor]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         first = PRODUCTS.get(func.overloadpacket)
         if first is not None:
-            left, right = args[first : first + 2]
-            self.shapes.append((tuple(left.shape), tuple(right.shape)))
+            left, right = (
+                (u.data_ptr(), tuple(u.shape), tuple(u.stride())) for u in args[first : first + 2]
+            )
+            self.noted.append((left, right))
         return func(*args, **(kwargs or {}))
 
 
-def flops(shapes: list[tuple[Shape, Shape]]) -> float:
+def flops(products: list[tuple[Factor, Factor]]) -> float:
     """Floating-point operations: 2 per multiply-add."""
-    total = 0
-    for left, right in shapes:
-        rows = 1
-        for n in left[:-1]:
-            rows *= n
-        total += 2 * rows * left[-1] * right[-1]
-    return float(total)
+    return float(sum(2 * math.prod(left) * right[-1] for (_, left, _), (_, right, _) in products))
 
 
-def bare(shapes: list[tuple[Shape, Shape]]) -> Callable[[], None]:
+def bare(products: list[tuple[Factor, Factor]]) -> Callable[[], None]:
     """The same products alone, into memory that is already there."""
+    memory: dict[Factor, Tensor] = {}
     jobs = []
-    for left, right in shapes:
-        a, b = torch.randn(left), torch.randn(right)
-        jobs.append((a, b, torch.matmul(a, b)))
+    for factors in products:
+        for factor in factors:
+            if factor not in memory:
+                _, shape, strides = factor
+                memory[factor] = layout(shape, strides)
+        a, b = (memory[factor] for factor in factors)
+        shape = (*a.shape[:-1], b.shape[-1])
+        out = memory.setdefault((0, shape, ()), torch.empty(shape))
+        jobs.append((torch.mm if a.ndim == 2 else torch.bmm, a, b, out))
 
     def run() -> None:
-        for a, b, out in jobs:
-            torch.matmul(a, b, out=out)
+        for product, a, b, out in jobs:
+            product(a, b, out=out)
 
     return run
+
+
+def layout(shape: Shape, strides: Shape) -> Tensor:
+    """Random numbers in the given layout; a stride of 0 is shared memory."""
+    length = 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    return torch.randn(length).as_strided(shape, strides)
 
 
 def seconds(run: Callable[[], None], times: int) -> float:
@@ -94,13 +108,13 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     config = resolve_config(load_preset("cheetah-run"), args.overrides)
-    compiled, note = resolve(config.compile)
+    execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
     console = Console()
     console.print(f"{note}; {torch.get_num_threads()} threads; PyTorch {torch.__version__}")
 
     torch.manual_seed(0)
     plain = Agent(config.agent, *SIZES)
-    agent = Agent(config.agent, *SIZES, compiled=compiled) if compiled else plain
+    agent = Agent(config.agent, *SIZES, execution)
     generator = torch.Generator().manual_seed(0)
     batch = example(config.agent.learner.batch, config.agent.learner.horizon)
     observation, state = torch.randn(1, SIZES[0]), plain.initial(1)
@@ -109,23 +123,23 @@ def main() -> None:
         return lambda: void(who.step(observation, state, generator, explore=True))
 
     def update(who: Agent) -> Callable[[], None]:
-        return lambda: void(who.learner.update(batch, generator))
+        return lambda: void(who.update(batch, generator))
 
     table = Table("", "ms", "GFLOP", "GFLOP/s", "its products alone, ms", "GFLOP/s", "ratio")
     figures: dict[str, Any] = {
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "compiled": compiled,
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "execution": note,
         "overrides": args.overrides,
     }  # fmt: skip
     for name, make in (("decision", decide), ("update", update)):
         with Products() as products:  # by the uncompiled twin: a compiled one hides its products
             make(plain)()
-        alone, real = bare(products.shapes), make(agent)
+        alone, real = bare(products.noted), make(agent)
         seconds(real, 5), seconds(alone, 5)  # compile, warm up
         rounds = [(seconds(real, 10), seconds(alone, 10)) for _ in range(args.rounds)]
         spent = statistics.median(r for r, _ in rounds)
         products_alone = statistics.median(a for _, a in rounds)
         ratio = statistics.median(r / a for r, a in rounds)
-        work = flops(products.shapes) / 1e9
+        work = flops(products.noted) / 1e9
         figures[name] = {
             "ms": 1e3 * spent, "gflop": work, "products_ms": 1e3 * products_alone, "ratio": ratio,
         }  # fmt: skip

@@ -25,6 +25,8 @@ class PlannerConfig(BaseModel):
         warm_start: Start from the previous plan, shifted by a step.
         initial_std: Standard deviation of the first distribution.
         min_std: Floor of the standard deviation.
+        deadline_ms: Milliseconds after which the search ends with the best so far, at the latest
+            one evaluation later; None: it always goes through all iterations.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -41,6 +43,7 @@ class PlannerConfig(BaseModel):
     warm_start: bool = True
     initial_std: float = Field(default=1.0, gt=0.0)
     min_std: float = Field(default=0.05, gt=0.0)
+    deadline_ms: float | None = Field(default=None, gt=0.0)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "PlannerConfig":

@@ -19,13 +19,11 @@ class PlanNoise:
         actions: (I, B, N, T, A) standard normal; coloured in time if the algorithm wants it so.
         latent: (M, T, Z) standard normal; the same for all plans, candidates and iterations.
         select: (B,) uniform; picks the elite if the sequence to execute is sampled.
-        explore: (B, A) standard normal; for the caller, who may add `std * explore` to the action.
     """
 
     actions: Tensor
     latent: Tensor
     select: Tensor
-    explore: Tensor
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,7 @@ class Plan:
         cost: (B,) their predicted cost, after the risk measure.
         spread: (B,) standard deviation of that cost over the latent samples.
         std: (B, T, A) of the final search distribution: how undecided the search is.
+        failed: (B,) bool; in some iteration no candidate had a finite cost.
         stats: How the search went, if asked for.
     """
 
@@ -116,9 +115,18 @@ class Plan:
     cost: Tensor
     spread: Tensor
     std: Tensor
+    failed: Tensor
     stats: PlanStats | None = None
 
     @property
     def action(self) -> Tensor:
         """(B, A) what to do now."""
         return self.actions[:, 0]
+
+    def check(self) -> None:
+        """Raises FloatingPointError if the search failed in some plan."""
+        if self.failed.any():
+            raise FloatingPointError(
+                f"no candidate has a finite cost in {int(self.failed.sum())} of "
+                f"{len(self.failed)} plans"
+            )

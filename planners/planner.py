@@ -5,6 +5,7 @@ dimension, I iterations, P proposals.
 """
 
 import math
+import time
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
@@ -87,7 +88,6 @@ class Planner(ABC, Generic[C]):
             actions=normal(c.iterations, batch, c.samples, c.horizon, action_dim),
             latent=normal(c.latent_samples, c.horizon, latent_dim),
             select=torch.rand(batch, generator=generator, device=device),
-            explore=normal(batch, action_dim),
         )
 
     @torch.no_grad()
@@ -100,6 +100,8 @@ class Planner(ABC, Generic[C]):
         explain: bool = False,
     ) -> tuple[Plan, PlanState]:
         """Searches for the sequences of lowest cost, one for each of B plans.
+
+        Past `deadline_ms` no evaluation begins any more: the best so far is the plan.
 
         Args:
             cost: What to minimise.
@@ -115,8 +117,32 @@ class Planner(ABC, Generic[C]):
             ValueError: Shapes do not match.
             FloatingPointError: In some plan no candidate has a finite cost.
         """
+        found = self.search(cost, state, noise, proposals, explain)
+        found[0].check()
+        return found
+
+    @torch.no_grad()
+    def search(
+        self,
+        cost: TrajectoryCost,
+        state: PlanState,
+        noise: PlanNoise,
+        proposals: Tensor | None = None,
+        explain: bool = False,
+        began: float | None = None,
+    ) -> tuple[Plan, PlanState]:
+        """As `plan`, which see, but leaves `Plan.check` to the caller.
+
+        Nothing here depends on the values of tensors, so that torch.compile can take it whole.
+
+        Args:
+            began: `time.perf_counter()` from which `deadline_ms` counts; now, if not given.
+        """
         c = self.config
         self._check_shapes(state, noise, proposals)
+        end = math.inf
+        if c.deadline_ms is not None:
+            end = (time.perf_counter() if began is None else began) + 1e-3 * c.deadline_ms
         state = state if c.warm_start else state.reset(torch.ones_like(state.fresh))
         mean, carried = state.shifted()
         std = torch.full_like(mean, c.initial_std)
@@ -124,6 +150,8 @@ class Planner(ABC, Generic[C]):
         last = given = kept = None
         elite_costs, stds = [], []
         for i in range(c.iterations):
+            if i and _late(end):
+                break
             actions = self.propose(i, mean, std, noise.actions[i], last)
             if i == 0:
                 n = actions.shape[1]
@@ -143,19 +171,14 @@ class Planner(ABC, Generic[C]):
             elite_costs.append(elites.costs)
             stds.append(std)
 
-        chosen = self._choose(cost, elites, weights, mean, noise)
+        chosen = self._choose(cost, elites, weights, mean, noise, end)
         costs = torch.stack(elite_costs)
-        # Once, at the end: reading the answer waits for everything queued on a GPU.
-        if costs[..., 0].max() == math.inf:
-            failed = int((costs[..., 0] == math.inf).any(0).sum())
-            raise FloatingPointError(
-                f"no candidate has a finite cost in {failed} of {len(mean)} plans"
-            )
         plan = Plan(
             actions=chosen.actions[:, 0],
             cost=chosen.costs[:, 0],
             spread=chosen.futures[:, 0].std(1, correction=0),
             std=std,
+            failed=(costs[..., 0] == math.inf).any(0),
             stats=_stats(costs, torch.stack(stds)) if explain else None,
         )
         return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
@@ -186,10 +209,11 @@ class Planner(ABC, Generic[C]):
         weights: Tensor,
         mean: Tensor,
         noise: PlanNoise,
+        end: float,
     ) -> Candidates:
         """The sequence to execute, as one candidate for each plan."""
         best = elites.split(1)[0]
-        if self.config.choose == "best":
+        if self.config.choose == "best" or _late(end):
             return best
         if self.config.choose == "sample":
             below = weights.cumsum(1)
@@ -229,6 +253,11 @@ def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     std = weights.bmm((flat - mean).square()).sqrt()
     shape = (len(actions), *actions.shape[2:])
     return mean.view(shape), std.view(shape)
+
+
+def _late(end: float) -> bool:
+    """Whether the clock is past `end`; without a deadline it is not asked."""
+    return end < math.inf and time.perf_counter() > end
 
 
 def _stats(costs: Tensor, stds: Tensor) -> PlanStats:

@@ -6,32 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
-from worldplan.planners import (
-    PLANNERS,
-    Plan,
-    Planner,
-    PlannerConfigUnion,
-    PlanNoise,
-    PlanState,
-    TrajectoryCost,
-    make_planner,
-)
+from tests.small_plans import build, draw
+from worldplan.planners import PLANNERS, Plan, Planner, PlanState, TrajectoryCost
 
 KINDS = list(PLANNERS)
-CONFIG: TypeAdapter[Any] = TypeAdapter(PlannerConfigUnion)
-
-
-def build(kind: str, **settings: Any) -> Planner[Any]:
-    return make_planner(CONFIG.validate_python({"kind": kind, **settings}))
-
-
-def draw(
-    planner: Planner[Any], batch: int = 1, width: int = 2, z: int = 1, seed: int = 0
-) -> PlanNoise:
-    return planner.draw_noise(batch, width, z, torch.Generator().manual_seed(seed))
 
 
 def solve(

@@ -6,58 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
-from worldplan.planners import (
-    PLANNERS,
-    Plan,
-    Planner,
-    PlannerConfigUnion,
-    PlanNoise,
-    PlanState,
-    make_planner,
-)
+from tests.small_plans import CONFIG, Watched, build, draw, has, run
+from worldplan.planners import PLANNERS, PlanState, make_planner
 
-CONFIG: TypeAdapter[Any] = TypeAdapter(PlannerConfigUnion)
 ITERATIVE = ["cem", "icem", "mppi", "gradient"]
-
-
-def build(kind: str, **settings: Any) -> Planner[Any]:
-    return make_planner(CONFIG.validate_python({"kind": kind, **settings}))
-
-
-def draw(planner: Planner[Any], batch: int = 1, width: int = 2, seed: int = 0) -> PlanNoise:
-    return planner.draw_noise(batch, width, 1, torch.Generator().manual_seed(seed))
-
-
-class Watched:
-    """Squared distance to `goal`, remembering what it was asked."""
-
-    def __init__(self, goal: float = 0.3) -> None:
-        self.goal = goal
-        self.seen: list[Tensor] = []
-
-    def __call__(self, actions: Tensor, noise: Tensor) -> Tensor:
-        self.seen.append(actions.detach())
-        return (actions - self.goal).square().sum((2, 3))[..., None].expand(-1, -1, len(noise))
-
-
-def run(
-    planner: Planner[Any],
-    cost: Watched,
-    state: PlanState | None = None,
-    proposals: Tensor | None = None,
-    batch: int = 1,
-    seed: int = 0,
-) -> tuple[Plan, PlanState]:
-    state = state or planner.initial_state(batch, 2)
-    return planner.plan(cost, state, draw(planner, batch, seed=seed), proposals)
-
-
-def has(actions: Tensor, sequence: Tensor) -> bool:
-    """Whether a sequence (T, A) is among candidates (B, N, T, A) of the first plan."""
-    return bool((actions[0] - sequence).abs().amax((1, 2)).min() < 1e-6)
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
@@ -69,7 +24,6 @@ def test_sizes_of_the_search(kind: str) -> None:
     assert noise.actions.shape == (iterations, 1, 20, 4, 2)
     assert noise.latent.shape == (7, 4, 1)
     assert noise.select.shape == (1,)
-    assert noise.explore.shape == (1, 2)
     run(planner, cost)
     extra = [0] * (iterations - 1) + [kind == "icem"]  # iCEM adds the mean at last
     assert [x.shape for x in cost.seen] == [(1, 20 + more, 4, 2) for more in extra]

@@ -1,0 +1,68 @@
+"""Fast paths against the plain one in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldplan.agent import Agent, AgentConfig
+from worldplan.agent.compiling import Execution, prepare
+from worldplan.agent.costs import side_by_side
+from worldplan.agent.heads import Heads
+from worldplan.agent.jepa import JEPA
+
+
+def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa: B008 (frozen)
+    """Of default sizes; its heads, blank at first, are made to tell plans apart."""
+    torch.manual_seed(0)
+    made = Agent(AgentConfig.model_validate(settings), 17, 6, execution)
+    with torch.no_grad():
+        made.heads.value.weights[-1].normal_(std=0.1)
+        made.heads.outcome[-1].weight.normal_(std=0.05)
+    return made
+
+
+def costs(made: Agent, precision: torch.dtype, compiled: bool = False) -> Tensor:
+    """Of 256 candidates, from one state."""
+    generator = torch.Generator().manual_seed(1)
+    dtype = next(made.model.dynamics.parameters()).dtype
+    observation = torch.randn(1, 17, generator=generator).to(dtype)
+    actions = (2 * torch.rand(1, 256, 3, 6, generator=generator) - 1).to(dtype)
+
+    def score() -> Tensor:
+        h, s = made.filter(observation, made.initial(1))
+        return made._predicted_return(
+            *side_by_side(h, s, actions, torch.zeros(1, 3, 0, dtype=dtype))
+        )
+
+    with torch.no_grad():
+        return prepare(score, compiled, precision)().double()
+
+
+def double(made: Agent) -> Agent:
+    for part in (made.model, made.heads):
+        assert isinstance(part, JEPA | Heads)
+        part.double()
+    return made
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's, without ties."""
+    ranks = torch.stack([a.argsort().argsort(), b.argsort().argsort()]).double()
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("precision", "error", "correlation"),
+    [(torch.float32, 1e-4, 0.9999), (torch.bfloat16, 0.05, 0.99)],
+)
+def test_candidates_keep_their_order(
+    precision: torch.dtype, error: float, correlation: float
+) -> None:
+    exact, fast = costs(double(agent()), torch.float32), costs(agent(), precision)
+    assert exact.std() > 0.01
+    assert float((fast - exact).abs().max() / exact.abs().max()) < error
+    assert rank_correlation(exact, fast) >= correlation
+    if precision == torch.bfloat16:  # and it really was another precision
+        assert float((fast - exact).abs().max() / exact.abs().max()) > 1e-4
