@@ -35,7 +35,7 @@ class AgentConfig(BaseModel):
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
     proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
     average: float = Field(
-        default=0.01, gt=0, le=1, description="speed at which acting weights follow; 1: at once"
+        default=0.002, gt=0, le=1, description="speed at which acting weights follow; 1: at once"
     )
     model: JEPAConfig = Field(default_factory=JEPAConfig)
     heads: HeadsConfig = Field(default_factory=HeadsConfig)
@@ -75,7 +75,7 @@ class Agent:
         self.model = JEPA(config.model, observation_dim, action_dim)
         self.heads = Heads(config.heads, self.model.feature_dim, self.model.latent_dim, action_dim)
         self.planner = make_planner(config.planner)
-        # Acting follows the weights that are trained: one bad update is not acted on at once.
+        # Acting follows the weights that are trained, which are bad at moments.
         self.averaging = config.average < 1
         trained, trained_heads = self.model, self.heads
         if self.averaging:
@@ -141,14 +141,17 @@ class Agent:
                 action = (action + plan.std[:, 0] * noise).clamp(-1, 1)
         return action, self._remember(state, observation, action), plan
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """One gradient step, and the acting weights after it; returns the learner's metrics."""
+    def update(
+        self, batch: Batch, generator: torch.Generator, updates: int = 0
+    ) -> dict[str, Tensor]:
+        """One gradient step, after so many before; returns the learner's metrics."""
         metrics = self.learner.update(batch, generator)
         if self.averaging:
             torch._foreach_lerp_(
                 [*self.model.parameters(), *self.heads.parameters()],
                 [*self.learner.model.parameters(), *self.learner.heads.parameters()],
-                self.config.average,
+                # Early on, the average spans a tenth of the updates and not more.
+                max(self.config.average, 10 / (updates + 10)),
             )
         return metrics
 

@@ -158,7 +158,7 @@ class Trainer:
             batch = self.replay.sample(
                 self.sampling, c.agent.learner.batch, past, c.agent.learner.horizon
             )
-            metrics = self.agent.update(batch, self.learning)
+            metrics = self.agent.update(batch, self.learning, self.updates)
             self.updates += 1
         self.debt -= int(self.debt)
         return metrics

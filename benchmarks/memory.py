@@ -49,7 +49,7 @@ def main() -> None:
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         capacity = args.transitions + args.transitions // EPISODE + 2
-        replay = Replay(Path(folder), 1, *SIZES, capacity=capacity, slack=0)
+        replay = Replay(Path(folder), 1, observation, action, capacity=capacity, slack=0)
         figures["empty"] = resident()
         for step in range(args.transitions):
             if step % EPISODE == 0:
@@ -60,7 +60,7 @@ def main() -> None:
                 rng.standard_normal(observation, np.float32),
             )  # fmt: skip
         figures["filled"] = resident()
-        agent = Agent(config.agent, *SIZES, execution)
+        agent = Agent(config.agent, observation, action, execution)
         generator, state = torch.Generator().manual_seed(0), agent.initial(1)
         c = config.agent.learner
         for _ in range(args.updates):

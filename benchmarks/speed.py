@@ -34,7 +34,7 @@ from worldplan.agent.config import resolve as resolve_config
 from worldplan.agent.record import write_json
 from worldplan.agent.replay import Batch
 
-SIZES = (17, 6)  # observation and action of cheetah-run
+SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run
 aten = torch.ops.aten
 # Where the two factors stand among the arguments.
 PRODUCTS = {aten.mm: 0, aten.addmm: 1, aten.bmm: 0, aten.baddbmm: 1}

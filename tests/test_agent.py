@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from worldplan.agent import Agent, AgentConfig
+from worldplan.agent.replay import Batch
 from worldplan.planners import Plan
 
 
@@ -138,3 +139,32 @@ def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
         reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
     torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(lasting, ending)
+
+
+def test_acting_weights_follow_the_trained_ones() -> None:
+    a, generator = agent(average=0.25), torch.Generator().manual_seed(0)
+    shape = (8, 3)
+    batch = Batch(
+        torch.randn(8, 4, 3, generator=generator),
+        2 * torch.rand(*shape, 2, generator=generator) - 1,
+        torch.rand(shape, generator=generator),
+        torch.zeros(shape),
+        torch.ones(shape, dtype=torch.bool),
+    )
+    before = [p.clone() for p in a.model.parameters()]
+    a.update(batch, generator, updates=1000)
+    trained = list(a.learner.model.parameters())
+    assert not torch.equal(before[0], trained[0])
+    for old, acting, new in zip(before, a.model.parameters(), trained, strict=True):
+        torch.testing.assert_close(acting, 0.75 * old + 0.25 * new)
+    # Early on they follow faster: the first update is taken over whole.
+    a.update(batch, generator, updates=0)
+    for acting, new in zip(a.model.parameters(), trained, strict=True):
+        torch.testing.assert_close(acting, new)
+    assert a.learner.model.normaliser is a.model.normaliser
+
+
+def test_acting_weights_can_be_the_trained_ones() -> None:
+    a = agent(average=1.0)
+    assert a.learner.model is a.model
+    assert a.learner.heads is a.heads

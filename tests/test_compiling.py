@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.compiling import Execution, prepare
@@ -19,7 +19,9 @@ def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa
     made = Agent(AgentConfig.model_validate(settings), 17, 6, execution)
     with torch.no_grad():
         made.heads.value.weights[-1].normal_(std=0.1)
-        made.heads.outcome[-1].weight.normal_(std=0.05)
+        last = made.heads.outcome[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.normal_(std=0.05)
     return made
 
 
