@@ -5,6 +5,7 @@ Shapes: L decisions of an episode, D observation, A action.
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from worldplan.agent.agent import Actor, Agent
 from worldplan.envs import EnvConfig, choose_backend, make_env
@@ -78,6 +80,26 @@ def film_episode(
         bool(terminated),
         bool(truncated),
     )
+
+
+def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, int, int]:
+    """A video as an animated GIF, its height and its width: small enough for TensorBoard.
+
+    Args:
+        width: pixels.
+        most: frames; of a longer video every second, third ... is taken.
+    """
+    reader = imageio_ffmpeg.read_frames(str(video))
+    about = next(reader)
+    size, fps = about["size"], about["fps"]
+    frames = [Image.frombytes("RGB", size, frame) for frame in reader]
+    step = -(-len(frames) // most)
+    height = round(width * size[1] / size[0])
+    first, *rest = [frame.resize((width, height)) for frame in frames[::step]]
+    gif = io.BytesIO()
+    duration = 1000 * step / fps  # ms a frame
+    first.save(gif, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
+    return gif.getvalue(), height, width
 
 
 def write_dataset(path: Path, episodes: list[Episode]) -> int:

@@ -10,10 +10,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from worldplan.agent.curve import Curve
 from worldplan.agent.evaluate import Evaluation
+from worldplan.agent.film import animation
 
 
 class Record:
@@ -88,6 +90,14 @@ class Record:
             f"step {step:>7,}: return {row['return']:8.1f}  "
             f"({row['min']:.1f} to {row['max']:.1f})   policy alone {row['policy_return']:8.1f}"
         )
+
+    def film(self, video: Path, step: int) -> None:
+        """A video, as an animated image: TensorBoard's own videos need moviepy."""
+        gif, height, width = animation(video)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        summary = Summary(value=[Summary.Value(tag="evaluation/episode", image=image)])
+        writer = self.writer._get_file_writer()  # type: ignore[no-untyped-call]
+        writer.add_summary(summary, step)
 
     def say(self, line: str) -> None:
         """A line above the progress bar."""

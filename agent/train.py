@@ -203,7 +203,9 @@ class Trainer:
         self.clock["evaluate"] += time.perf_counter() - began
         record.evaluation(self.step, self.step * c.env.action_repeat, planner, policy)
         if c.video:
-            film_episode(self.agent, c.env, seeds[0], self.run_dir / f"step_{self.step:09d}.mp4")
+            video = self.run_dir / f"step_{self.step:09d}.mp4"
+            film_episode(self.agent, c.env, seeds[0], video)
+            record.film(video, self.step)
         if c.solved is not None and planner.returns.min() >= c.solved:
             # A few good episodes may be luck; stop only if all of the final evaluation agree.
             self.result = self._final_evaluation()
