@@ -146,6 +146,7 @@ def test_training_and_acting_give_the_same_state(
     state at the start of every training window is that of the actor at that moment."""
     config = AgentConfig.model_validate(
         {
+            "average": 1.0,
             "model": {"embedding": 16, "width": 32, "memory": 8, "context": context}
             | {"latent": LATENTS[kind]},
             "heads": {"width": 16, "outcome_width": 16},
