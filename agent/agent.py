@@ -147,12 +147,14 @@ class Agent:
         """One gradient step, after so many before; returns the learner's metrics."""
         metrics = self.learner.update(batch, generator)
         if self.averaging:
-            torch._foreach_lerp_(
-                [*self.model.parameters(), *self.heads.parameters()],
-                [*self.learner.model.parameters(), *self.learner.heads.parameters()],
-                # Early on, the average spans a tenth of the updates and not more.
-                max(self.config.average, 10 / (updates + 10)),
-            )
+            # Early on, the average spans a tenth of the updates and not more.
+            rate = max(self.config.average, 10 / (updates + 10))
+            with torch.no_grad():  # or each average would remember all before it
+                torch._foreach_lerp_(
+                    [*self.model.parameters(), *self.heads.parameters()],
+                    [*self.learner.model.parameters(), *self.learner.heads.parameters()],
+                    rate,
+                )
         return metrics
 
     def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -162,6 +162,8 @@ def test_acting_weights_follow_the_trained_ones() -> None:
     for acting, new in zip(a.model.parameters(), trained, strict=True):
         torch.testing.assert_close(acting, new)
     assert a.learner.model.normaliser is a.model.normaliser
+    # No graph of how they came about, which would grow with every update.
+    assert all(p.is_leaf and not p.requires_grad for p in a.model.parameters())
 
 
 def test_acting_weights_can_be_the_trained_ones() -> None:
