@@ -20,8 +20,9 @@ from torch import Tensor
 from worldplan.agent.compiling import Execution, prepare
 from worldplan.agent.costs import imagine, learned_return, side_by_side
 from worldplan.agent.heads import Heads, HeadsConfig
-from worldplan.agent.jepa import JEPA, JEPAConfig
+from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
+from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.replay import Batch
 from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
 from worldplan.planners.mppi import MPPIConfig
@@ -37,7 +38,7 @@ class AgentConfig(BaseModel):
     average: float = Field(
         default=0.002, gt=0, le=1, description="speed at which acting weights follow; 1: at once"
     )
-    model: JEPAConfig = Field(default_factory=JEPAConfig)
+    model: ModelConfigUnion = Field(default_factory=JEPAConfig)
     heads: HeadsConfig = Field(default_factory=HeadsConfig)
     learner: LearnerConfig = Field(default_factory=LearnerConfig)
     planner: PlannerConfigUnion = Field(default_factory=MPPIConfig)
@@ -72,8 +73,14 @@ class Agent:
     ) -> None:
         self.config = config
         self.observation_dim, self.action_dim = observation_dim, action_dim
-        self.model = JEPA(config.model, observation_dim, action_dim)
-        self.heads = Heads(config.heads, self.model.feature_dim, self.model.latent_dim, action_dim)
+        self.model = make_model(config.model, observation_dim, action_dim)
+        self.heads = Heads(
+            config.heads,
+            self.model.feature_dim,
+            self.model.latent_dim,
+            action_dim,
+            self.model.uses_action,
+        )
         self.planner = make_planner(config.planner)
         # Acting follows the weights that are trained, which are bad at moments.
         self.averaging = config.average < 1
@@ -87,7 +94,6 @@ class Agent:
             config.learner,
             trained,
             trained_heads,
-            config.model.anti_collapse,
             config.discount,
             execution,
         )

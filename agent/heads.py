@@ -28,12 +28,18 @@ class HeadsConfig(BaseModel):
 
 
 class Heads(nn.Module):
-    """Reward and continue share one network; the value is an ensemble with a slow target copy."""
+    """Reward and continue share one network; the value is an ensemble with a slow target copy.
 
-    def __init__(self, config: HeadsConfig, features: int, latent: int, action: int) -> None:
+    In a world without an action variable the heads are blind to actions too: what happens then
+    hangs on what was seen and on luck alone.
+    """
+
+    def __init__(
+        self, config: HeadsConfig, features: int, latent: int, action: int, sees_action: bool = True
+    ) -> None:
         super().__init__()
         c = config
-        self.config, self.action_dim = c, action
+        self.config, self.action_dim, self.sees_action = c, action, sees_action
         self.code = TwoHot(c.bins, c.limit)
         # Reward and continuation may hang on luck, so they see z.
         self.outcome = MLP(features + latent + action, c.bins + 1, c.outcome_width, 2)
@@ -48,17 +54,17 @@ class Heads(nn.Module):
 
     def outcomes(self, f: Tensor, z: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Reward logits (..., K) and continue logit (...)."""
-        out = self.outcome(torch.cat([f, z, a], -1))
+        out = self.outcome(torch.cat([f, z, self._seen(a)], -1))
         return out[..., :-1], out[..., -1]
 
     def values(self, f: Tensor, a: Tensor, *, frozen: bool = False) -> Tensor:
         """Value logits (E, ..., K)."""
-        logits: Tensor = self.value(torch.cat([f, a], -1), frozen)
+        logits: Tensor = self.value(torch.cat([f, self._seen(a)], -1), frozen)
         return logits
 
     def target_values(self, f: Tensor, a: Tensor) -> Tensor:
         """Value logits of the slow copy (E, ..., K)."""
-        logits: Tensor = self.target_value(torch.cat([f, a], -1), frozen=True)
+        logits: Tensor = self.target_value(torch.cat([f, self._seen(a)], -1), frozen=True)
         return logits
 
     def act(self, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +73,9 @@ class Heads(nn.Module):
         low, high = self.config.min_log_std, self.config.max_log_std
         log_std = low + (high - low) * 0.5 * (raw.tanh() + 1)
         return squash(mean, log_std, noise)
+
+    def _seen(self, a: Tensor) -> Tensor:
+        return a if self.sees_action else torch.zeros_like(a)
 
     @torch.no_grad()
     def follow(self, rate: float) -> None:

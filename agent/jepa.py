@@ -1,19 +1,23 @@
 """The product's world model: a joint-embedding predictive architecture (LeCun 2022).
 
-Shapes: ... any leading shape, D observation, H embedding, M memory, S = H + M state, A action,
-Z latent, F = H + M features. With context 1 there is no memory: M = 0, S = F = H.
+Shapes: ... any leading shape, D observation, H embedding, M memory, H + M state, A action,
+Z latent, E its noise, F = H + M features; in training S sequences, C = context - 1 filtered steps,
+T predicted ones. With context 1 there is no memory: M = 0.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from worldplan.agent import losses
 from worldplan.agent.latent import LatentConfig, LatentDistribution, NoLatentConfig
 from worldplan.agent.networks import MLP, Normaliser, SimNorm
+from worldplan.agent.world_model import LearnedModel, Lesson
 
 
 class JEPAConfig(BaseModel):
@@ -30,6 +34,14 @@ class JEPAConfig(BaseModel):
     )
     simnorm_group: int = Field(default=8, ge=2, description="simplex size of SimNorm")
     latent: LatentConfig = Field(default_factory=NoLatentConfig, description="z")
+    consistency: float = Field(default=20.0, ge=0, description="weight of the embedding loss")
+    encoder_ema: float = Field(
+        default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
+    )
+    vicreg_variance: float = Field(default=1.0, ge=0, description="weight of VICReg's variance")
+    vicreg_covariance: float = Field(default=0.04, ge=0, description="and of its covariance")
+    sigreg: float = Field(default=1.0, ge=0, description="weight of SIGReg")
+    sigreg_directions: int = Field(default=128, ge=1, description="random directions of SIGReg")
 
     @model_validator(mode="after")
     def _groups_fit(self) -> JEPAConfig:
@@ -42,12 +54,12 @@ class JEPAConfig(BaseModel):
         return self
 
 
-class JEPA(nn.Module):
+class JEPA(LearnedModel):
     """Encoder, predictor, prior and posterior over embeddings; see `WorldModel`."""
 
     def __init__(self, config: JEPAConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__()
-        c = config
+        self.config = c = config
         self.context = c.context
         self.memory_dim = c.memory if c.context > 1 else 0
         self.embedding_dim, self.latent_dim = c.embedding, c.latent.width
@@ -67,6 +79,11 @@ class JEPA(nn.Module):
             seen = self.feature_dim + action_dim
             self.prior_net = MLP(seen, c.latent.parameters, c.width, 1, zero_output=True)
             self.posterior_net = MLP(seen + c.embedding, c.latent.parameters, c.width, 1)
+        if c.anti_collapse == "sigreg":
+            self.extra_noise = (c.embedding, c.sigreg_directions)
+        self.target_encoder: nn.Module | None = None
+        if c.encoder_ema:
+            self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
 
     @staticmethod
     def _norm(c: JEPAConfig) -> nn.Module:
@@ -124,3 +141,75 @@ class JEPA(nn.Module):
         return torch.where(
             valid.unsqueeze(-1), self.predict(h, s, z, a), self.initial_state(h_next)
         )
+
+    def learn(
+        self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
+    ) -> Lesson:
+        C, T = self.context - 1, len(weights)
+        embedded = self.encode(x)
+
+        # What Pred must hit. Regularised encoders are trained from both sides, others from one.
+        target = embedded
+        if self.target_encoder is not None:
+            target = self.target_encoder(self.normaliser(x))
+        elif self.config.anti_collapse in ("simnorm", "layernorm"):
+            target = embedded.detach()
+
+        # Filter the context into s, exactly as when acting.
+        s = self.initial_state(embedded[0])
+        for t in range(C):
+            s = self.filter(embedded[t], s, a[t], embedded[t + 1], valid[t])
+
+        # Imagine the window; z comes from what did happen.
+        h, predicted, features, zs, kls, kl_losses = embedded[C], [], [], [], [], []
+        start = self.features(h, s).detach()
+        for t in range(C, C + T):
+            posterior = self.posterior(h, s, a[t], embedded[t + 1])
+            if self.latent_dim:
+                prior = self.prior(h, s, a[t])
+                kl_loss, kl = losses.latent_kl(
+                    posterior, prior, self.latent.free_bits, self.latent.prior_share
+                )
+                kl_losses.append(kl_loss)
+                kls.append(kl)
+            z = posterior.sample(noise[t])
+            features.append(self.features(h, s))
+            zs.append(z)
+            following = self.predict(h, s, z, a[t])
+            # Memory stands still after the episode's end: the value reads it at its last state.
+            s = torch.where(valid[t].unsqueeze(-1), following, s) if C else following
+            h = self.expect(s)
+            predicted.append(h)
+
+        errors = losses.consistency(torch.stack(predicted), target[C + 1 :])
+        metrics = {"consistency": losses.weighted(errors, weights)}
+        loss = self.config.consistency * metrics["consistency"]
+        if kls:
+            metrics["kl"] = losses.weighted(torch.stack(kls), weights)
+            kl_term = losses.weighted(torch.stack(kl_losses), weights)
+            loss = loss + self.latent.kl_weight * kl_term
+        guard, guard_metrics = self._guard(embedded[C:].flatten(0, 1), extra)
+        loss, metrics = loss + self.config.consistency * guard, metrics | guard_metrics
+        last = self.features(embedded[-1], s).detach()
+        return Lesson(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
+
+    def _guard(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What VICReg or SIGReg says of embeddings (S, H), and its parts; else nothing."""
+        c = self.config
+        if c.anti_collapse == "vicreg":
+            parts = {"variance": losses.variance(h), "covariance": losses.covariance(h)}
+            loss = c.vicreg_variance * parts["variance"]
+            return loss + c.vicreg_covariance * parts["covariance"], parts
+        if c.anti_collapse == "sigreg":
+            sketched = losses.sigreg(h, directions)
+            return c.sigreg * sketched, {"sigreg": sketched}
+        return h.new_zeros(()), {}
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        if self.target_encoder is not None:
+            torch._foreach_lerp_(
+                list(self.target_encoder.parameters()),
+                list(self.encoder.parameters()),
+                self.config.encoder_ema,
+            )

@@ -1,12 +1,11 @@
 """One gradient update: sub-sequences in, better model, value and policy out.
 
 Shapes: S sequences, C = context - 1 filtered steps, T horizon, D observation, A action,
-H embedding, F features, E value ensemble.
+E noise of z.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from worldplan.agent import losses
 from worldplan.agent.compiling import Execution, prepare
 from worldplan.agent.heads import Heads
-from worldplan.agent.jepa import JEPA
 from worldplan.agent.replay import Batch
+from worldplan.agent.world_model import LearnedModel
 
 
 class LearnerConfig(BaseModel):
@@ -29,19 +28,11 @@ class LearnerConfig(BaseModel):
     encoder_scale: float = Field(default=0.3, gt=0, description="Enc's share of the learning rate")
     clip: float = Field(default=20.0, gt=0, description="largest gradient norm")
     decay: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
-    consistency: float = Field(default=20.0, ge=0, description="weight of the embedding loss")
     reward: float = Field(default=0.1, ge=0, description="weight of the reward loss")
     continuation: float = Field(default=0.1, ge=0, description="weight of the continue loss")
     value: float = Field(default=0.1, ge=0, description="weight of the value loss")
     entropy: float = Field(default=1e-4, ge=0, description="weight of the policy's entropy")
     target_rate: float = Field(default=0.05, gt=0, le=1, description="value target's speed")
-    encoder_ema: float = Field(
-        default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
-    )
-    vicreg_variance: float = Field(default=1.0, ge=0, description="weight of VICReg's variance")
-    vicreg_covariance: float = Field(default=0.04, ge=0, description="and of its covariance")
-    sigreg: float = Field(default=1.0, ge=0, description="weight of SIGReg")
-    sigreg_directions: int = Field(default=128, ge=1, description="random directions of SIGReg")
     task_gradient: bool = Field(
         default=True, description="reward and value shape Enc and Pred; false: triples alone do"
     )
@@ -53,17 +44,12 @@ class Learner:
     def __init__(
         self,
         config: LearnerConfig,
-        model: JEPA,
+        model: LearnedModel,
         heads: Heads,
-        anti_collapse: str,
         discount: float,
         execution: Execution,
     ) -> None:
-        self.config, self.model, self.heads = config, model, heads
-        self.anti_collapse, self.discount = anti_collapse, discount
-        self.target_encoder: nn.Module | None = None
-        if config.encoder_ema:
-            self.target_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
+        self.config, self.model, self.heads, self.discount = config, model, heads, discount
         encoder: list[nn.Parameter] = list(model.encoder.parameters())
         known = {id(p) for p in encoder}
         others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in known]
@@ -94,102 +80,47 @@ class Learner:
         metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimizer.step()
         self.heads.follow(self.config.target_rate)
-        if self.target_encoder is not None:
-            torch._foreach_lerp_(
-                list(self.target_encoder.parameters()),
-                [p.detach() for p in self.model.encoder.parameters()],
-                self.config.encoder_ema,
-            )
+        self.model.follow()
         low, high = torch.quantile(values, torch.tensor([0.05, 0.95])).unbind()
         self.value_scale.lerp_((high - low).clamp(min=1.0), self.config.target_rate)
         return metrics
 
     def losses(
         self, x: Tensor, a: Tensor, reward: Tensor, terminated: Tensor, valid: Tensor,
-        scale: Tensor, z_noise: Tensor, pi_noise: Tensor, next_noise: Tensor, directions: Tensor,
+        scale: Tensor, z_noise: Tensor, pi_noise: Tensor, next_noise: Tensor, extra: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:  # fmt: skip
         """Total loss, metrics, and the policy's values (S,).
 
         Args:
             x: (S, C+T+1, D), a: (S, C+T, A), the rest of the batch (S, C+T).
-            z_noise: (C+T, S, E), pi_noise, next_noise: (S, A), directions: (H, K).
+            z_noise: (C+T, S, E), pi_noise, next_noise: (S, A), extra: what the model asks for.
         """
-        c, model, heads = self.config, self.model, self.heads
-        C = model.context - 1
-        a, reward, terminated, valid = (u.transpose(0, 1) for u in (a, reward, terminated, valid))
-        embedded = model.encode(x.transpose(0, 1))
-
-        # What Pred must hit. Regularised encoders are trained from both sides, others from one.
-        target = embedded
-        if self.target_encoder is not None:
-            target = self.target_encoder(model.normaliser(x.transpose(0, 1)))
-        elif self.anti_collapse in ("simnorm", "layernorm"):
-            target = embedded.detach()
-
-        # Filter the context into s, exactly as when acting.
-        s = model.initial_state(embedded[0])
-        for t in range(C):
-            s = model.filter(embedded[t], s, a[t], embedded[t + 1], valid[t])
-
-        # Imagine the window; z comes from what did happen.
-        h, predicted, features, zs, kls, kl_losses = embedded[C], [], [], [], [], []
-        start = model.features(h, s).detach()
-        for t in range(C, C + c.horizon):
-            posterior = model.posterior(h, s, a[t], embedded[t + 1])
-            if model.latent_dim:
-                prior = model.prior(h, s, a[t])
-                latent = model.latent
-                kl_loss, kl = losses.latent_kl(
-                    posterior, prior, latent.free_bits, latent.prior_share
-                )
-                kl_losses.append(kl_loss)
-                kls.append(kl)
-            z = posterior.sample(z_noise[t])
-            features.append(model.features(h, s))
-            zs.append(z)
-            following = model.predict(h, s, z, a[t])
-            # Memory stands still after the episode's end: the value reads it at its last state.
-            s = torch.where(valid[t].unsqueeze(-1), following, s) if C else following
-            h = model.expect(s)
-            predicted.append(h)
-        f, z, acted = torch.stack(features), torch.stack(zs), a[C:]
+        c, heads, C = self.config, self.heads, self.model.context - 1
+        x, a, reward, terminated, valid = (
+            u.transpose(0, 1) for u in (x, a, reward, terminated, valid)
+        )
+        weights = losses.step_weights(valid[C:], c.decay)
+        lesson = self.model.learn(x, a, valid, weights, z_noise, extra)
+        a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
+        f, z, start, last = lesson.features, lesson.z, lesson.start, lesson.last
         if not c.task_gradient:
             f, z = f.detach(), z.detach()
 
         # The value learns the return to the window's end, then the target's value there.
         with torch.no_grad():
-            last = model.features(embedded[-1], s)
             action, _ = heads.act(last, next_noise)
             bootstrap = heads.code.decode(heads.target_values(last, action)).min(0).values
-            returns = losses.window_returns(
-                reward[C:], terminated[C:], valid[C:], bootstrap, self.discount
-            )
-        reward_logits, go_on = heads.outcomes(f, z, acted)
-        value_logits = heads.values(f, acted)
-        weights = losses.step_weights(valid[C:], c.decay)
+            returns = losses.window_returns(reward, terminated, valid, bootstrap, self.discount)
+        reward_logits, go_on = heads.outcomes(f, z, a)
+        value_logits = heads.values(f, a)
         parts = {
-            "consistency": losses.consistency(torch.stack(predicted), target[C + 1 :]),
-            "reward": heads.code.loss(reward_logits, reward[C:]),
-            "continuation": losses.continuation(go_on, terminated[C:]),
+            "reward": heads.code.loss(reward_logits, reward),
+            "continuation": losses.continuation(go_on, terminated),
             "value": heads.code.loss(value_logits, returns.expand(value_logits.shape[:-1])).mean(0),
         }
-        metrics = {name: losses.weighted(part, weights) for name, part in parts.items()}
-        total = sum((getattr(c, name) * part for name, part in metrics.items()), start=scale * 0)
-        if kls:
-            metrics["kl"] = losses.weighted(torch.stack(kls), weights)
-            kl_term = losses.weighted(torch.stack(kl_losses), weights)
-            total = total + model.latent.kl_weight * kl_term
-        flat = embedded[C:].flatten(0, 1)
-        if self.anti_collapse == "vicreg":
-            metrics["variance"], metrics["covariance"] = (
-                losses.variance(flat),
-                losses.covariance(flat),
-            )
-            regular = c.vicreg_variance * metrics["variance"]
-            total = total + c.consistency * (regular + c.vicreg_covariance * metrics["covariance"])
-        if self.anti_collapse == "sigreg":
-            metrics["sigreg"] = losses.sigreg(flat, directions)
-            total = total + c.consistency * c.sigreg * metrics["sigreg"]
+        task = {name: losses.weighted(part, weights) for name, part in parts.items()}
+        total = sum((getattr(c, name) * part for name, part in task.items()), start=lesson.loss)
+        metrics = lesson.metrics | task
 
         # The policy climbs the frozen value from where the window starts.
         action, log_prob = heads.act(start, pi_noise)
@@ -202,11 +133,10 @@ class Learner:
 
     def _noise(self, sequences: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
         steps = self.model.context - 1 + self.config.horizon
-        rows = self.config.sigreg_directions if self.anti_collapse == "sigreg" else 0
         shapes = [
             (steps, sequences, self.model.noise_dim),
             (sequences, self.heads.action_dim),
             (sequences, self.heads.action_dim),
-            (self.model.embedding_dim, rows),
+            self.model.extra_noise,
         ]
         return tuple(torch.randn(shape, generator=generator) for shape in shapes)

@@ -29,13 +29,10 @@ def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
 
 
 def learning(learner: Learner) -> dict[str, Tensor]:
-    """What the learner adds: the trained weights, the slow encoder and the scale of values."""
+    """What the learner adds: the trained weights and the scale of values."""
     tensors = {"learner.value_scale": learner.value_scale}
     for name, part in (("model", learner.model), ("heads", learner.heads)):
         tensors |= {f"learner.{name}.{k}": v for k, v in part.state_dict().items()}
-    if learner.target_encoder is not None:
-        slow = learner.target_encoder.state_dict()
-        tensors |= {f"learner.target_encoder.{k}": v for k, v in slow.items()}
     return tensors
 
 
@@ -44,8 +41,6 @@ def load_learning(learner: Learner, tensors: dict[str, Tensor]) -> None:
     learner.value_scale.copy_(tensors["learner.value_scale"])
     learner.model.load_state_dict(_under("learner.model.", tensors))
     learner.heads.load_state_dict(_under("learner.heads.", tensors))
-    if learner.target_encoder is not None:
-        learner.target_encoder.load_state_dict(_under("learner.target_encoder.", tensors))
 
 
 def load(path: str | Path, *, compiled: bool = False) -> Agent:

@@ -187,7 +187,8 @@ class Trainer:
         batch = self.replay.sample(rng, 512, c.agent.model.context - 1, 1)
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
-        if warning := collapse_warning(measures, self.env.observation_dim):
+        warning = collapse_warning(measures, self.env.observation_dim)
+        if warning and any(True for _ in self.agent.model.encoder.parameters()):
             record.say(f"[yellow]warning: {warning}[/yellow]")
         decisions = max(1, self.step - c.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}

@@ -13,11 +13,14 @@ Filter:  the same, with z from the posterior once the next observation is there.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldplan.agent.latent import LatentDistribution
+from worldplan.agent.networks import Normaliser
 
 
 class WorldModel(Protocol):
@@ -52,3 +55,41 @@ class WorldModel(Protocol):
 
     def features(self, h: Tensor, s: Tensor) -> Tensor:
         """What heads read (..., F): h and what s remembers, without what s predicts of h itself."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a model makes of S windows of T steps: its own loss, and what the heads learn from."""
+
+    loss: Tensor  # (), weighted: what is to be minimised
+    metrics: dict[str, Tensor]  # of (), to be logged
+    start: Tensor  # (S, F) features at the window's start
+    features: Tensor  # (T, S, F) before each step
+    z: Tensor  # (T, S, Z) what happened, of which heads are told
+    last: Tensor  # (S, F) after the last step
+
+
+class LearnedModel(nn.Module, WorldModel):
+    """A world model that the learner trains, whatever its family."""
+
+    encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
+    normaliser: Normaliser  # takes in observations as they come
+    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
+    extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
+
+    @abstractmethod
+    def learn(
+        self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
+    ) -> Lesson:
+        """Losses of the model alone, from triples (x, a, x').
+
+        C = context - 1 steps are filtered, then T predicted.
+
+        Args:
+            x: (C+T+1, S, D), a: (C+T, S, A), valid: (C+T, S), noise: (C+T, S, E) for z.
+            weights: (T, S) of each step's loss.
+            extra: normal, of shape `extra_noise`.
+        """
+
+    def follow(self) -> None:
+        """Called after each gradient step: slow copies, if there are any, follow."""

@@ -1,10 +1,10 @@
 """Models small enough for a test, worlds of noise for them, and how they are trained."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldplan.agent.compiling import Execution
 from worldplan.agent.heads import Heads, HeadsConfig
@@ -12,6 +12,7 @@ from worldplan.agent.jepa import JEPA, JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.replay import Batch
 
+M = TypeVar("M", bound=nn.Module)
 LATENTS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"},
     "gaussian": {"kind": "gaussian", "dim": 4},
@@ -23,6 +24,12 @@ GUARDS: dict[str, dict[str, Any]] = {
     "vicreg": {},
     "sigreg": {"sigreg_directions": 32},
 }
+
+
+class JEPALearner(Learner):
+    """A learner whose model is known to be a JEPA."""
+
+    model: JEPA
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -37,11 +44,23 @@ def make(
     discount: float = 0.9,
     seed: int = 0,
     **learner: Any,
-) -> Learner:
-    """A small learner. What a test depends on is set here or there, not left to the defaults."""
+) -> JEPALearner:
+    """A small learner. What a test depends on is set here or there, not left to the defaults.
+
+    Weights of the model's own losses may stand among the learner's settings.
+    """
     torch.manual_seed(seed)
+    settings = {
+        **{"horizon": 1, "learning_rate": 1e-3, "encoder_scale": 1.0, "decay": 0.5, "clip": 20.0},
+        **{"consistency": 20.0, "reward": 0.1, "continuation": 0.1, "value": 0.1},
+        **{"entropy": 1e-4, "target_rate": 0.01, "encoder_ema": 0.0, "task_gradient": True},
+        **{"vicreg_variance": 1.0, "vicreg_covariance": 0.04, "sigreg": 1.0},
+        **learner,
+    }
+    own = {k: settings.pop(k) for k in list(settings) if k in JEPAConfig.model_fields}
     config = JEPAConfig.model_validate(
-        {"embedding": 32, "width": 64, "memory": 16, "latent": LATENTS["none"], **(model or {})}
+        {"embedding": 32, "width": 64, "memory": 16, "latent": LATENTS["none"], **own}
+        | (model or {})
     )
     sizes = {"width": 32, "layers": 1, "outcome_width": 32, "bins": 21, "limit": 3.0}
     jepa = JEPA(config, observation, action)
@@ -51,17 +70,10 @@ def make(
         jepa.latent_dim,
         action,
     )
-    settings = {
-        **{"horizon": 1, "learning_rate": 1e-3, "encoder_scale": 1.0, "decay": 0.5, "clip": 20.0},
-        **{"consistency": 20.0, "reward": 0.1, "continuation": 0.1, "value": 0.1},
-        **{"entropy": 1e-4, "target_rate": 0.01, "encoder_ema": 0.0, "task_gradient": True},
-        **{"vicreg_variance": 1.0, "vicreg_covariance": 0.04, "sigreg": 1.0},
-    }
-    return Learner(
-        LearnerConfig.model_validate({**settings, **learner}),
+    return JEPALearner(
+        LearnerConfig.model_validate(settings),
         jepa,
         jepa_heads,
-        config.anti_collapse,
         discount,
         execution=Execution(),
     )
@@ -120,7 +132,7 @@ def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
         learner.value_scale,
         *noise,
     )
-    named = {f"model.{k}": p for k, p in learner.model.named_parameters()}
+    named = {f"model.{k}": p for k, p in learner.model.named_parameters() if p.requires_grad}
     named |= {f"heads.{k}": p for k, p in learner.heads.named_parameters() if p.requires_grad}
     grads = torch.autograd.grad(
         loss, list(named.values()), materialize_grads=True, allow_unused=True
@@ -128,7 +140,7 @@ def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     return dict(zip(named, grads, strict=True))
 
 
-def stir(model: JEPA) -> JEPA:
+def stir(model: M) -> M:
     """Weights large enough for every input to matter."""
     generator = rng(7)
     with torch.no_grad():

@@ -28,7 +28,7 @@ def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa
 def costs(made: Agent, precision: torch.dtype, compiled: bool = False) -> Tensor:
     """Of 256 candidates, from one state."""
     generator = torch.Generator().manual_seed(1)
-    dtype = next(made.model.dynamics.parameters()).dtype
+    dtype = next(made.model.parameters()).dtype
     observation = torch.randn(1, 17, generator=generator).to(dtype)
     actions = (2 * torch.rand(1, 256, 3, 6, generator=generator) - 1).to(dtype)
 

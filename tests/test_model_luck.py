@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import LATENTS, make, rng, train, window
+from tests.small_models import LATENTS, JEPALearner, make, rng, train, window
 from worldplan.agent.costs import imagine
 from worldplan.agent.diagnostics import diagnose
-from worldplan.agent.learner import Learner
 from worldplan.agent.replay import Batch
 
 
@@ -23,7 +22,7 @@ def coin(generator: torch.Generator, luck: float, sequences: int = 128) -> Batch
 
 
 @cache
-def coin_learner(kind: str, luck: float) -> tuple[Learner, dict[str, float]]:
+def coin_learner(kind: str, luck: float) -> tuple[JEPALearner, dict[str, float]]:
     """A model of `coin` with z of a kind, its defaults for the KL, and its last metrics."""
     learner = make(1, 1, {"latent": LATENTS[kind]})
     updates = 400 if kind != "none" and luck else 250
@@ -31,7 +30,7 @@ def coin_learner(kind: str, luck: float) -> tuple[Learner, dict[str, float]]:
 
 
 @torch.no_grad()
-def imagined(learner: Learner, x: float, a: float, count: int = 1000) -> tuple[Tensor, Tensor]:
+def imagined(learner: JEPALearner, x: float, a: float, count: int = 1000) -> tuple[Tensor, Tensor]:
     """x' - x - a of imagined futures (count,): read off the embedding by least squares, and off
     the predicted reward."""
     model, heads = learner.model, learner.heads
