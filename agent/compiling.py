@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
@@ -75,7 +78,30 @@ def prepare(
     options: dict[str, Any] = {
         "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
     }
-    return torch.compile(chosen, dynamic=dynamic, options=options)
+    return mending(torch.compile(chosen, dynamic=dynamic, options=options))
+
+
+def mending(function: Callable[P, R]) -> Callable[P, R]:
+    """A compiled function that gets over what a killed run left in the compiler's cache.
+
+    PyTorch 2.13 writes its libraries in place, so that a kill leaves half of one, and every later
+    run ends with "file too short". Such a file is removed, and compiled again.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        try:
+            return function(*args, **kwargs)
+        except BackendCompilerFailed as error:
+            named = re.search(r"ImportError: (.+\.so): ", str(error))
+            if named is None or not Path(named[1]).exists():
+                raise
+            Path(named[1]).unlink()
+        return call(*args, **kwargs)  # another may be broken too
+
+    return call
 
 
 @cache

@@ -1,13 +1,16 @@
 """Fast paths against the plain one in float64."""
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 from worldplan.agent import Agent, AgentConfig
-from worldplan.agent.compiling import Execution, prepare
+from worldplan.agent.compiling import Execution, mending, prepare
 from worldplan.agent.costs import side_by_side
 from worldplan.agent.heads import Heads
 from worldplan.agent.jepa import JEPA
@@ -68,3 +71,30 @@ def test_candidates_keep_their_order(
     assert rank_correlation(exact, fast) >= correlation
     if precision == torch.bfloat16:  # and it really was another precision
         assert float((fast - exact).abs().max() / exact.abs().max()) > 1e-4
+
+
+def failure(text: str) -> BackendCompilerFailed:
+    return BackendCompilerFailed(len, ImportError(text), inspect.currentframe())
+
+
+def test_a_library_that_a_kill_left_half_written_is_made_again(tmp_path: Path) -> None:
+    halves = [tmp_path / "one.so", tmp_path / "two.so"]
+    for half in halves:
+        half.touch()
+
+    def load(x: int) -> int:
+        for half in halves:
+            if half.exists():
+                raise failure(f"{half}: file too short")
+        return x + 1
+
+    assert mending(load)(1) == 2
+    assert not any(half.exists() for half in halves)
+
+
+def test_other_failures_to_compile_are_told(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise failure(f"{tmp_path}/gone.so: no such file")
+
+    with pytest.raises(BackendCompilerFailed, match=r"gone\.so"):
+        mending(fail)()
