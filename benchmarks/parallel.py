@@ -90,7 +90,7 @@ def measure(overrides: list[str], processes: list[tuple[int, int, str]]) -> floa
     ]
     for job in jobs:
         job.start()
-    slowest = max(out.get() for _ in jobs)
+    slowest: float = max(out.get() for _ in jobs)
     for job in jobs:
         job.join()
     return 1e3 * slowest / STEPS
