@@ -101,7 +101,7 @@ class Agent:
         # what it calls is.
         compiled, precision = execution.compiled, execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
-        self._search = prepare(self._decide, whole, precision)
+        self._search = prepare(self._decide, whole, precision, wrapped=True)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None

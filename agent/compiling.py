@@ -60,10 +60,12 @@ def prepare(
     precision: torch.dtype = torch.float32,
     *,
     dynamic: bool | None = None,
+    wrapped: bool = False,
 ) -> Callable[P, R]:
     """The function with its matrix products in `precision`, compiled if asked.
 
     `dynamic` as of torch.compile: None makes a form for the first shape, and one for all others.
+    `wrapped` has C++ instead of Python call the kernels: it pays where they are many and small.
     """
 
     def lowered(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -76,7 +78,8 @@ def prepare(
     # Networks never change their structure here, so that calls need not check it again and again:
     # half a millisecond a call.
     options: dict[str, Any] = {
-        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
+        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe,
+        "cpp_wrapper": wrapped,
     }
     return mending(torch.compile(chosen, dynamic=dynamic, options=options))
 
