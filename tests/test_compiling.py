@@ -1,5 +1,6 @@
 """Fast paths against the plain one in float64."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -62,15 +63,15 @@ def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.Monkey
 
         return fails
 
-    compilers = ["/usr/bin/g++"]
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: compilers[0])
+    compilers: list[str | None] = ["/usr/bin/g++"]
+    monkeypatch.setattr(shutil, "which", lambda name: compilers[0])
     monkeypatch.setattr(torch, "compile", lambda function: function)
     compiling._obstacle.cache_clear()
     assert resolve("auto")[0].compiled
     assert not resolve("off")[0].compiled
 
     for where, why in ((None, "apt-get install g++"), ("/usr/bin/g++", "Python.h not found")):
-        compilers[0] = where  # type: ignore[call-overload]
+        compilers[0] = where
         monkeypatch.setattr(torch, "compile", broken)
         compiling._obstacle.cache_clear()
         execution, note = resolve("auto")
