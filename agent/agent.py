@@ -18,13 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import imagine, learned_return, side_by_side
+from worldplan.agent.costs import imagine, itemised_return, learned_return, side_by_side
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.replay import Batch
-from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
+from worldplan.planners import (
+    ItemisedCost,
+    Plan,
+    PlannerConfigUnion,
+    PlanNoise,
+    PlanState,
+    make_planner,
+)
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
@@ -125,11 +132,13 @@ class Agent:
         *,
         explore: bool = False,
         actor: Actor = "planner",
+        explain: bool = False,
     ) -> tuple[Tensor, ActorState, Plan | None]:
         """Chooses actions (B, A) for observations (B, D).
 
         `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets
-        it. The plan is None unless the planner acts.
+        it. With `explain` the plan carries what it promises step by step and how the search went;
+        it is then made slowly, uncompiled in float32. The plan is None unless the planner acts.
         """
         batch = observation.shape[0]
         plan: Plan | None = None
@@ -139,7 +148,11 @@ class Agent:
             features = self.model.features(*self.filter(observation, state))
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            plan, plan_state = self._search(observation, state, *self._luck(batch, generator))
+            luck = self._luck(batch, generator)
+            if explain:
+                plan, plan_state = self._decide(observation, state, *luck, explain=True)
+            else:
+                plan, plan_state = self._search(observation, state, *luck)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
@@ -238,6 +251,7 @@ class Agent:
         noise: PlanNoise,
         will: Tensor | None,
         luck: Tensor | None,
+        explain: bool = False,
     ) -> tuple[Plan, PlanState]:
         """Encode, propose, search; will (T,B,P,A) and luck (T,B,P,E) are None without proposals."""
         began = None if self.config.planner.deadline_ms is None else time.perf_counter()
@@ -250,7 +264,16 @@ class Agent:
             value = self._return(*side_by_side(h, s, actions, latent))
             return -value.view(*actions.shape[:2], latent.shape[0])
 
-        return self.planner.search(cost, state.plan, noise, proposals, began=began)
+        if not explain:
+            return self.planner.search(cost, state.plan, noise, proposals, began=began)
+
+        def items(actions: Tensor, latent: Tensor) -> Tensor:
+            future = imagine(self.model, *side_by_side(h, s, actions, latent))
+            parts = itemised_return(self.heads, self.config.discount, future)
+            return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
+
+        explained = ItemisedCost(cost, items)
+        return self.planner.search(explained, state.plan, noise, proposals, True, began=began)
 
     def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """Of rows imagined side by side (R,)."""

@@ -36,7 +36,7 @@ def resolve(
     Raises:
         ValueError: compile "on" where it cannot be done.
     """
-    obstacle = _obstacle()
+    obstacle = None if compile_ == "off" else _obstacle()
     if compile_ == "on" and obstacle:
         raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
     compiled = compile_ != "off" and obstacle is None
@@ -112,6 +112,10 @@ def _obstacle() -> str | None:
     """Why compiling is not possible here, or None."""
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         return "no C++ compiler found (on Debian: apt-get install g++)"
+    try:  # it may lack headers, or be another than the one that PyTorch asks for
+        mending(torch.compile(torch.sin))(torch.zeros(8))
+    except RuntimeError as error:
+        return f"a trial of it failed ({str(error).strip().splitlines()[0]})"
     return None
 
 

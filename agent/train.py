@@ -34,7 +34,7 @@ from worldplan.agent.restore import (
     weights,
 )
 from worldplan.agent.statistics import summary
-from worldplan.envs import make_vector
+from worldplan.envs import EnvironmentFault, make_vector
 
 
 class Trainer:
@@ -71,25 +71,32 @@ class Trainer:
         )
         if resume:
             self._restore()
+        else:
+            self._save()  # a kill before the first episodes are over finds this one
         console.print(
             f"replay: at most {self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         )
         self.stop: str | None = None
+        self.collapsed = False
         self.result: Evaluation | None = None
 
     def run(self) -> Evaluation:
         """Trains until solved, told to stop, or out of steps; then evaluates and says where all is.
 
         Raises:
-            EnvironmentFault: the simulator failed; the last checkpoint and the replay stand.
+            EnvironmentFault: the simulator failed; all up to its last good step is saved.
         """
         c = self.config
         resumed = self.step if self.step else None
         began = time.perf_counter() - self.clock["total"]
         with Record(self.run_dir, c.steps, self.console, resumed) as record, self._signals():
-            record.writer.add_text("config", f"```\n{c.model_dump_json(indent=2)}\n```")
+            record.settings(config_json(c))
             while self.step < c.steps and self.stop is None:
-                self._collect(record, began)
+                try:
+                    self._collect(record, began)
+                except EnvironmentFault:
+                    self._save()
+                    raise
         self.clock["total"] = time.perf_counter() - began
         if self.stop in ("SIGINT", "SIGTERM"):
             raise KeyboardInterrupt
@@ -188,8 +195,13 @@ class Trainer:
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)
-        if warning and any(True for _ in self.agent.model.encoder.parameters()):
+        if (
+            warning
+            and not self.collapsed
+            and any(True for _ in self.agent.model.encoder.parameters())
+        ):
             record.say(f"[yellow]warning: {warning}[/yellow]")
+        self.collapsed = warning is not None
         decisions = max(1, self.step - c.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}
         record.scalars("time", {**times, "steps_per_second": self.step / seconds}, self.step)

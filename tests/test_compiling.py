@@ -1,6 +1,7 @@
 """Fast paths against the plain one in float64."""
 
 import inspect
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from worldplan.agent import Agent, AgentConfig
-from worldplan.agent.compiling import Execution, mending, prepare
+from worldplan.agent import Agent, AgentConfig, compiling
+from worldplan.agent.compiling import Execution, mending, prepare, resolve
 from worldplan.agent.costs import side_by_side
 from worldplan.agent.heads import Heads
 from worldplan.agent.jepa import JEPA
@@ -56,6 +57,33 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     """Spearman's, without ties."""
     ranks = torch.stack([a.argsort().argsort(), b.argsort().argsort()]).double()
     return float(torch.corrcoef(ranks)[0, 1])
+
+
+def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any) -> Any:
+        def fails(*args: Any) -> Any:
+            raise RuntimeError("Python.h not found\nand so on")
+
+        return fails
+
+    compilers: list[str | None] = ["/usr/bin/g++"]
+    monkeypatch.setattr(shutil, "which", lambda name: compilers[0])
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    compiling._obstacle.cache_clear()
+    assert resolve("auto")[0].compiled
+    assert not resolve("off")[0].compiled
+
+    for where, why in ((None, "apt-get install g++"), ("/usr/bin/g++", "Python.h not found")):
+        compilers[0] = where
+        monkeypatch.setattr(torch, "compile", broken)
+        compiling._obstacle.cache_clear()
+        execution, note = resolve("auto")
+        assert not execution.compiled
+        assert why in note
+        assert "\n" not in note
+        with pytest.raises(ValueError, match="compile=on cannot be done"):
+            resolve("on")
+    compiling._obstacle.cache_clear()
 
 
 @pytest.mark.parametrize(
