@@ -80,7 +80,7 @@ def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
     return probe
 
 
-@torch.enable_grad()  # type: ignore[no-untyped-call,untyped-decorator]
+@torch.enable_grad()
 def _fit(
     probe: Probe, x: Tensor, y: Tensor, x_stop: Tensor, y_stop: Tensor, generator: torch.Generator
 ) -> None:
