@@ -28,7 +28,6 @@ FUTURES = 64  # drawn to tell the spread over z
 # side, each this long at most.
 _ROWS, _ROUND, _LONGEST = 3000, 6, 250
 _PROBE_EPISODES = 1_000_000  # number of the first of them; smaller ones are looked at
-_READABLE = 0.5  # R² from which a joint is drawn where the probe reads it
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,16 @@ class Reading:
         read: NDArray[np.float64] = self.probe(features)[..., len(self.scale) :].double().numpy()
         return read
 
-    @property
-    def readable(self) -> NDArray[np.bool_]:
-        """(K,) which numbers of the pose can be read off features at all."""
-        known: NDArray[np.bool_] = (self.probe.r2_each[len(self.scale) :] > _READABLE).numpy()
+    def readable(self, features: Tensor, pose: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(K,) which numbers of poses (L+1, K) can be read off their features (L+1, F).
+
+        How far a body has run, no observation may tell. Over many episodes a probe still explains
+        much of it, from who acted and how long; so it must explain half of what moves within this
+        episode, or err by less than a twentieth of the whole range.
+        """
+        error = np.square(self.pose(features) - pose).mean(0)
+        whole = self.probe.targets.scale[len(self.scale) :].double().numpy()
+        known: NDArray[np.bool_] = error < 0.5 * pose.var(0) + np.square(whole / 20)
         return known
 
 
@@ -78,6 +83,7 @@ class Comparison:
     spread: float
     position: NDArray[np.float64]  # (T+1, Q)
     ghosts: NDArray[np.float64]  # (T+1, M, Q); where a joint cannot be read, the real position
+    hidden: list[str]  # names of the joints that cannot
     ended: bool  # the episode did, before the horizon
     passive: bool
 
@@ -232,9 +238,12 @@ def compare(
     now = slice(start, start + len(actions) + 1)
     position = played.position[now]
     ghosts = np.repeat(position[:, None], futures, 1)
+    hidden: list[str] = []
     if code is not None:
+        known = reading.readable(model.features(h, s), code.encode(played.position))
         read = reading.pose(future.features)
-        ghosts = code.decode(np.where(reading.readable, read, code.encode(ghosts)))
+        ghosts = code.decode(np.where(known, read, code.encode(ghosts)))
+        hidden = list(dict.fromkeys(np.array(code.names)[~known].tolist()))
     return Comparison(
         real=played.observation[now],
         read=reading.observation(model.features(h[now], s[now])),
@@ -245,6 +254,7 @@ def compare(
         spread=reading.spread,
         position=position,
         ghosts=ghosts,
+        hidden=hidden,
         ended=len(actions) < horizon,
         passive=passive,
     )

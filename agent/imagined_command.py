@@ -22,7 +22,6 @@ from worldplan.agent.imagined import (
 from worldplan.agent.restore import load_with_config
 from worldplan.envs import make_env
 from worldplan.envs.ghosts import GhostRenderer
-from worldplan.envs.pose import PoseCode
 
 
 def show(
@@ -64,7 +63,7 @@ def show(
         agent, played, start, reading, code,
         futures=futures, passive=passive, horizon=horizon, seed=seed,
     )  # fmt: skip
-    _say(console, c, reading, code)
+    _say(console, c, reading)
 
     picture = plot or folder / "imagine.png"
     who = "without actions" if passive else f"under the {actor}'s actions"
@@ -108,15 +107,13 @@ def _can_draw(console: Console, must: bool) -> bool:
     return True
 
 
-def _say(console: Console, c: Comparison, reading: Reading, code: PoseCode | None) -> None:
+def _say(console: Console, c: Comparison, reading: Reading) -> None:
     steps = len(c.real) - 1
     if c.ended:
         console.print(f"the episode ended {steps} decisions after the start")
     error, own = c.observation_error(c.imagined).mean(1), c.embedding_error(c.h_imagined).mean(1)
     still = c.observation_error(c.real[:1].expand_as(c.real))
-    console.print(
-        "error, 0 to 1 (guessing the mean):  observations  embeddings  if nothing changed"
-    )
+    console.print("error (1: guessing the mean)   observations  embeddings  if nothing changed")
     for t in sorted({t for t in (1, 3, 10, steps) if t <= steps}):
         console.print(f"  {t:3} decisions ahead {error[t]:22.3f} {own[t]:11.3f} {still[t]:19.3f}")
     if c.imagined.shape[1] > 1:
@@ -125,11 +122,6 @@ def _say(console: Console, c: Comparison, reading: Reading, code: PoseCode | Non
     console.print(
         f"the probe explains {reading.probe.r2:.0%} of the variance of observations and pose"
     )
-    if code is not None:
-        hidden = dict.fromkeys(
-            name for name, known in zip(code.names, reading.readable, strict=True) if not known
-        )
-        if hidden:
-            console.print(
-                "cannot be read off the model, so drawn where they really are: " + ", ".join(hidden)
-            )
+    if c.hidden:
+        joints = ", ".join(c.hidden)
+        console.print(f"drawn where they really are, for the model does not know: {joints}")

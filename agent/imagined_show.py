@@ -51,7 +51,7 @@ def frames(
     what = "imagined" if samples == 1 else f"{samples} imagined futures"
     actions = "no actions" if c.passive else "the same actions"
     speed = f", {slower} times slower" if slower > 1 else ""
-    alpha = max(0.15, 0.5 / samples**0.5)
+    alpha = max(0.12, 0.35 / samples**0.5)
     for t in range(steps + 1):
         picture = renderer.draw(c.position[t], c.ghosts[t, :samples], alpha)
         lines = (

@@ -23,7 +23,6 @@ class Probe(nn.Module):
     """
 
     r2: float  # share of the variance explained in rows it was not fitted to; below 0: no use
-    r2_each: Tensor  # (K,), NaN where a target does not vary; r2 is the mean of the others
 
     def __init__(self, features: int, targets: int) -> None:
         super().__init__()
@@ -77,8 +76,7 @@ def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
     if not varies.any():
         raise ValueError(f"none of the {y.shape[1]} targets varies: there is nothing to read")
     error = (y[held] - probe(x[held])).square().sum(0)
-    probe.r2_each = (1 - error / distance).masked_fill(~varies, torch.nan)
-    probe.r2 = float(probe.r2_each[varies].mean())
+    probe.r2 = float((1 - error / distance)[varies].mean())
     return probe
 
 

@@ -26,8 +26,6 @@ def test_a_known_map_is_recovered() -> None:
     x, y = known()
     probe = fit_probe(x, y)
     assert probe.r2 > 0.98
-    assert probe.r2 == pytest.approx(float(probe.r2_each[:2].mean()))
-    assert probe.r2_each[2].isnan()
     read = probe(x.view(20, 100, 3))
     assert read.shape == (20, 100, 3)
     errors = (read - y.view(20, 100, 3)).square().mean((0, 1)).sqrt()
