@@ -20,8 +20,9 @@ from worldplan.agent.imagined import (
     pose_code,
 )
 from worldplan.agent.restore import load_with_config
-from worldplan.envs import make_env
+from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.ghosts import GhostRenderer
+from worldplan.envs.physics import physics_of
 
 
 def show(
@@ -46,7 +47,7 @@ def show(
     agent, config = load_with_config(run)
     samples = _samples(agent, samples)
     folder = checkpoint.find(run).parents[1]
-    can_draw = _can_draw(console, must=video is not None)
+    can_draw = _can_draw(config.env, console, must=video is not None)
     with console.status("") as status:
         reading = learn_to_read(
             agent, config.env, actor,
@@ -72,14 +73,12 @@ def show(
         c, picture, f"{config.task}, model {kind}: imagined beside what happened {who}"
     )
     console.print(f"  plot   {picture}")
-    if can_draw and c.position.shape[1]:
+    if can_draw:
         video = video or folder / "imagine.mp4"
         renderer = GhostRenderer(world, c.position[0])
         imagined_show.film(c, renderer, video, samples, world.metadata["render_fps"])
         renderer.close()
         console.print(f"  film   {video}")
-    elif video is not None:
-        raise ValueError(f"{config.env.id} shows no MuJoCo model and data: nothing to film")
     world.close()
     return c
 
@@ -95,10 +94,15 @@ def _samples(agent: Agent, samples: int | None) -> int:
     return samples
 
 
-def _can_draw(console: Console, must: bool) -> bool:
-    """Finds a way to draw; where there is none, only that the film is missing is said."""
+def _can_draw(env: EnvConfig, console: Console, must: bool) -> bool:
+    """Whether there is a body to film and a way to draw it; if it must be, says why not."""
     try:
         prepare_rendering()
+        world = make_env(env)
+        found = physics_of(world)
+        world.close()
+        if found is None:
+            raise ValueError(f"{env.id} shows no MuJoCo model and data")
     except ValueError as error:
         if must:
             raise
