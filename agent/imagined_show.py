@@ -136,7 +136,7 @@ def _coverage(panel: Any, covered: Tensor) -> None:
     panel.plot(range(1, len(covered)), covered[1:], color="C0", label="this future")
     panel.axhline(0.9, linestyle="--", color="0.5", label="as it should be on average")
     panel.set(
-        title="Does z's spread hold what happened?", xlabel="decisions ahead",
-        ylabel="share of observations in the band", ylim=(-0.02, 1.02),
+        title="Did z foresee it?", xlabel="decisions ahead",
+        ylabel="share of observations in band", ylim=(-0.02, 1.02),
     )  # fmt: skip
     panel.legend(frameon=False, fontsize=8)

@@ -56,6 +56,7 @@ class GhostRenderer:
                 geom.rgba[3] *= alpha  # what cannot be seen in reality stays unseen
                 geom.matid = -1
                 geom.emission = 0.5  # many scenes are dark
+                geom.size[:] *= 1.02  # of two surfaces in one place, chance decides
         picture: NDArray[np.uint8] = self._renderer.render()
         return picture
 

@@ -74,7 +74,7 @@ def test_a_ghost_is_half_seen_where_it_is() -> None:
     renderer = GhostRenderer(env, real, 120, 120)
     alone, on, beside, again = (
         renderer.draw(real, np.array(ghosts).reshape(-1, 2), 0.4).astype(np.int64)
-        for ghosts in ([], [real], [[1.0, 0.0]], [])
+        for ghosts in ([], [real], [[0.3, 0.0]], [])
     )
     renderer.close()
     body = (alone != alone[0, 0]).any(-1)
@@ -82,5 +82,5 @@ def test_a_ghost_is_half_seen_where_it_is() -> None:
     assert body.mean() > 0.02
     assert (changed & ~body).mean() < 0.01, "it lies on the real one"
     assert (changed & body).sum() > 0.5 * body.sum()
-    assert ((beside != alone).any(-1) & ~body).sum() > 0.5 * body.sum()
+    assert ((beside != alone).any(-1) & ~body).sum() > 0.2 * body.sum()
     np.testing.assert_array_equal(alone, again)

@@ -51,7 +51,8 @@ class Slider(gym.Env[np.ndarray, np.ndarray]):
     the new speed. Observation: position (left out if `blind`), speed, cosine, sine, spin.
     """
 
-    XML = """<mujoco><option gravity="0 0 0" timestep="0.1"/><worldbody><light pos="0 0 4"/>
+    XML = """<mujoco><option gravity="0 0 0" timestep="0.1"/><statistic extent="2"/>
+      <worldbody><light pos="0 0 4"/>
       <body>
         <joint name="x" type="slide" axis="1 0 0"/><joint name="turn" type="hinge" axis="0 1 0"/>
         <inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/>
