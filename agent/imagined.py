@@ -214,16 +214,8 @@ def compare(
     horizon: int,
     seed: int = 0,
 ) -> Comparison:
-    """Imagines from decision `start` on, under the actions that were taken.
-
-    Raises:
-        ValueError: the episode was over before, or nothing of it was left.
-    """
-    length = len(played.action)
-    if start >= length:
-        raise ValueError(
-            f"the episode ended after {length} decisions; expected --start below that, got {start}"
-        )
+    """Imagines from decision `start` on, under the actions that were taken."""
+    assert start < len(played.action), "there must be something to imagine"
     model, actions = agent.model, played.action[start : start + horizon]
     h, s = present(agent, played)
     generator = torch.Generator().manual_seed(seed)

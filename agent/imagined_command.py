@@ -48,16 +48,21 @@ def show(
     samples = _samples(agent, samples)
     folder = checkpoint.find(run).parents[1]
     can_draw = _can_draw(config.env, console, must=video is not None)
-    with console.status("") as status:
-        reading = learn_to_read(
-            agent, config.env, actor,
-            watch=lambda n: status.update(f"collecting what the probe learns from: {n} steps"),
-        )  # fmt: skip
-        status.update("playing the real episode")
+    with console.status("playing the real episode") as status:
         world = make_env(config.env, render_mode="rgb_array" if can_draw else None)
         passive_from = start if passive else None
         episode = held_out_seeds(1, seed)
         (played,) = play(agent, [world], episode, start + horizon, actor, passive_from)
+        length = len(played.action)
+        if start >= length:
+            raise ValueError(
+                f"the episode ended after {length} decisions; expected --start below that, "
+                f"got {start}"
+            )
+        reading = learn_to_read(
+            agent, config.env, actor,
+            watch=lambda n: status.update(f"collecting what the probe learns from: {n} steps"),
+        )  # fmt: skip
     code = pose_code(world)
     futures = max(samples, FUTURES) if agent.model.noise_dim else 1
     c = compare(

@@ -50,13 +50,13 @@ def slider(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_without_mujoco_there_is_a_plot_and_no_film(point: Path, tmp_path: Path) -> None:
-    said = run("imagine", point, "--horizon", 8, "--actor", "random", "--seed", 1)
+    said = run("imagine", point, "--horizon", 4, "--actor", "random", "--seed", 1)
     assert "no film: toy_envs:ToyPoint-v0 shows no MuJoCo" in said
-    assert "8 decisions ahead" in said
+    assert "4 decisions ahead" in said
     assert (point / "imagine.png").stat().st_size > 10_000
     assert not (point / "imagine.mp4").exists()
     plot = tmp_path / "other.png"
-    again = run("imagine", point, "--horizon", 8, "--actor", "random", "--seed", 1, "--plot", plot)
+    again = run("imagine", point, "--horizon", 4, "--actor", "random", "--seed", 1, "--plot", plot)
     assert plot.read_bytes() == (point / "imagine.png").read_bytes()
     assert again.split("plot")[0] == said.split("plot")[0]
 

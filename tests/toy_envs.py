@@ -51,6 +51,7 @@ class Slider(gym.Env[np.ndarray, np.ndarray]):
     the new speed. Observation: position (left out if `blind`), speed, cosine, sine, spin.
     """
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     XML = """<mujoco><option gravity="0 0 0" timestep="0.1"/><statistic extent="2"/>
       <worldbody><light pos="0 0 4"/>
       <body>
