@@ -56,16 +56,27 @@ class Reading:
         read: NDArray[np.float64] = self.probe(features)[..., len(self.scale) :].double().numpy()
         return read
 
-    def readable(self, features: Tensor, pose: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(K,) which numbers of poses (L+1, K) can be read off their features (L+1, F).
+    def readable(
+        self, features: Tensor, code: PoseCode, position: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """(K,) which numbers of positions (L+1, Q) can be read off their features (L+1, F).
 
         How far a body has run, no observation may tell. Over many episodes a probe still explains
-        much of it, from who acted and how long; so it must explain half of what moves within this
-        episode, or err by less than a twentieth of the whole range.
+        much of it, from who acted and how long; so it must explain half of how a joint moves
+        within this episode, or err by less than a twentieth of the whole range.
         """
+        pose = code.encode(position)
         error = np.square(self.pose(features) - pose).mean(0)
         whole = self.probe.targets.scale[len(self.scale) :].double().numpy()
-        known: NDArray[np.bool_] = error < 0.5 * pose.var(0) + np.square(whole / 20)
+        _, joint = np.unique(code.names, return_inverse=True)
+
+        def of_joint(u: NDArray[np.float64]) -> NDArray[np.float64]:
+            total: NDArray[np.float64] = np.bincount(joint, u)[joint]
+            return total
+
+        known: NDArray[np.bool_] = of_joint(error) < of_joint(
+            0.5 * pose.var(0) + np.square(whole / 20)
+        )
         return known
 
 
@@ -232,7 +243,7 @@ def compare(
     ghosts = np.repeat(position[:, None], futures, 1)
     hidden: list[str] = []
     if code is not None:
-        known = reading.readable(model.features(h, s), code.encode(played.position))
+        known = reading.readable(model.features(h, s), code, played.position)
         read = reading.pose(future.features)
         ghosts = code.decode(np.where(known, read, code.encode(ghosts)))
         hidden = list(dict.fromkeys(np.array(code.names)[~known].tolist()))

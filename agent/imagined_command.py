@@ -46,7 +46,7 @@ def show(
     """
     agent, config = load_with_config(run)
     samples = _samples(agent, samples)
-    folder = checkpoint.find(run).parents[1]
+    folder = checkpoint.find(run).absolute().parents[1]
     can_draw = _can_draw(config.env, console, must=video is not None)
     with console.status("playing the real episode") as status:
         world = make_env(config.env, render_mode="rgb_array" if can_draw else None)

@@ -83,7 +83,8 @@ def plot(c: Comparison, path: Path, title: str) -> None:
     futures = c.imagined.shape[1]
     figure = pyplot.figure(figsize=(11, 6.4), layout="constrained")
     figure.suptitle(title)
-    above, below = figure.subfigures(2, 1)
+    halves: Any = figure.subfigures(2, 1)
+    above, below = halves
     panels = above.subplots(1, 2 if futures == 1 else 3)
     _errors(
         panels[0], "Observations, read off by a probe",
