@@ -71,7 +71,7 @@ class Reading:
         _, joint = np.unique(code.names, return_inverse=True)
 
         def of_joint(u: NDArray[np.float64]) -> NDArray[np.float64]:
-            total: NDArray[np.float64] = np.bincount(joint, u)[joint]
+            total: NDArray[np.float64] = np.bincount(joint, weights=u).astype(np.float64)[joint]
             return total
 
         known: NDArray[np.bool_] = of_joint(error) < of_joint(

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import pytest
 from typer.testing import CliRunner
 
-from worldplan.agent import imagined
+from worldplan.agent import imagined, probe
 from worldplan.agent.cli import app
 
 drawn = pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="MUJOCO_GL is not set")
@@ -22,10 +22,11 @@ def run(*words: object, code: int = 0) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
-    """Fewer rows than a user would want."""
+    """Fewer rows, and a worse probe, than a user would want."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(imagined, "_ROWS", 300)
         patch.setattr(imagined, "_LONGEST", 25)
+        patch.setattr(probe, "_UPDATES", 200)
         yield
 
 
