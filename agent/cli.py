@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, rollout, tasks."""
+"""The command line: train, evaluate, rollout, imagine, tasks."""
 
 from __future__ import annotations
 
@@ -216,6 +216,32 @@ def rollout(
         if dataset is not None:
             count = write_dataset(dataset, played)
             console.print(f"{count:,} transitions written to {dataset}")
+
+
+@app.command()
+def imagine(
+    run: Run,
+    horizon: Annotated[int, typer.Option(min=1, help="decisions to imagine")] = 50,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="ghosts, each with luck z of its own; default 5, or 1")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="number of the held-out episode")] = 0,
+    start: Annotated[int, typer.Option(min=0, help="decision from which to imagine")] = 0,
+    actor: ActorOption = "planner",
+    passive: Annotated[
+        bool, typer.Option("--passive", help="choose no actions from there on: only watch")
+    ] = False,
+    video: Annotated[Path | None, typer.Option(help="default: imagine.mp4 in the run")] = None,
+    plot: Annotated[Path | None, typer.Option(help="default: imagine.png in the run")] = None,
+) -> None:
+    """Imagine from a real state, beside what really happens under the same actions."""
+    from worldplan.agent.imagined_command import show
+
+    with _plainly():
+        show(
+            run, console, horizon=horizon, samples=samples, seed=seed, start=start,
+            actor=_actor(actor), passive=passive, video=video, plot=plot,
+        )  # fmt: skip
 
 
 @app.command()
