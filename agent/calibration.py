@@ -25,7 +25,8 @@ def pit(draws: Tensor, came: Tensor, width: Tensor) -> Tensor:
     Uniform in [0, 1] if the imagination is calibrated (Dawid 1984; Gneiting et al. 2007). Each of
     the draws (M, ...) stands for a normal of standard deviation `width` (...) around it.
     """
-    return torch.special.ndtr((came - draws) / width.clamp(min=1e-12)).mean(0)
+    below: Tensor = torch.special.ndtr((came - draws) / width.clamp(min=1e-12))
+    return below.mean(0)
 
 
 def coverage(transformed: Tensor, level: float) -> float:

@@ -129,7 +129,9 @@ class Gusts(MujocoEnv):
         model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
         return model, mujoco.MjData(model)
 
-    def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
+    def step(  # type: ignore[override]  # Gymnasium's asks for a NumPy reward and info
+        self, action: Any
+    ) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         gusts = False
         x, y = self.data.qpos
         if not self._met and NEAR <= x < FAR and abs(y) <= HALF_WIDTH:
@@ -147,7 +149,7 @@ class Gusts(MujocoEnv):
                 break
         self._show(gusts, fell)
         if self.render_mode == "human":
-            self.render()
+            self.render()  # type: ignore[no-untyped-call]
         reward = STEP_REWARD + GOAL_REWARD * crossed
         return self._observation(), reward, fell or crossed, False, {"gust": gusts, "fell": fell}
 
@@ -158,7 +160,7 @@ class Gusts(MujocoEnv):
             y = self.np_random.uniform(LOW + 0.2, HIGH - 0.2)
         self._met = False
         self.data.qfrc_applied[:] = 0
-        self.set_state(np.array([x, y]), np.array([SPEED, 0.0]))
+        self.set_state(np.array([x, y]), np.array([SPEED, 0.0]))  # type: ignore[no-untyped-call]
         self._show(False, False)
         return self._observation()
 

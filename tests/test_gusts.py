@@ -23,6 +23,7 @@ from worldplan.envs.gusts import (
 from worldplan.envs.wrappers import FlatEnv
 
 ID = "worldplan/Gusts-v0"
+ROUTES: tuple[Route, ...] = ("bridge", "safe")
 
 
 def world(**kwargs: Any) -> FlatEnv:
@@ -40,15 +41,15 @@ def cross(env: FlatEnv, route: Route, seed: int) -> tuple[np.ndarray, float, dic
     while not over:
         x, reward, terminated, truncated, info = env.step(act(steer(route, *x[:2].tolist())))
         seen.append(x)
-        total += reward
+        total += float(reward)
         over = terminated or truncated
     assert terminated
     return np.stack(seen), total, info
 
 
-def documented(x: float, y: float, vx: float, vy: float, a: float, wind: float) -> list[float]:
+def documented(before: np.ndarray, a: float, wind: float) -> list[float]:
     """A decision by the equation of the class's docstring."""
-    h, k = 0.02, 100.0
+    (x, y, vx, vy), h, k = before.tolist(), 0.02, 100.0
     ux, uy = 1.25 * math.cos(math.radians(75) * a), 1.25 * math.sin(math.radians(75) * a)
     for _ in range(10):
         vx += h * k * (ux - vx) / (1 + h * k)
@@ -62,13 +63,11 @@ def test_it_moves_as_documented(gust: float) -> None:
     env = world(gust=gust, strength=0.4)
     x, _ = env.reset(seed=1)
     np.testing.assert_allclose(x, [0, 0, SPEED, 0])
-    # To and fro before the bridge, then over it; the fifth decision begins on it.
+    # To and fro, then over the bridge: the fourth decision begins on it and meets its one gust.
     for t, a in enumerate([0.2, -0.2, 0.0, 0.0, 0.1]):
-        wind = 0.4 * gust if x[0] >= NEAR else 0.0
-        assert (wind > 0) == (gust > 0 and t in (3, 4)) or t == 4
-        if t == 4:
-            wind = 0.0  # a bridge has one gust
-        expected = documented(*x.tolist(), a=a, wind=wind)
+        assert (x[0] >= NEAR) == (t >= 3)
+        wind = 0.4 * gust * (t == 3)
+        expected = documented(x, a, wind)
         x, reward, terminated, _, info = env.step(act(a))
         np.testing.assert_allclose(x, expected, atol=1e-5)
         assert reward == pytest.approx(-0.1)
@@ -103,7 +102,7 @@ def test_worths_at_the_default_gust_are_far_apart_and_risk_turns_them() -> None:
 
 
 def test_wind_is_withstood_up_to_the_width_of_the_bridge() -> None:
-    assert drift(1.0) == pytest.approx(documented(0, 0, 0, 0, 0, -1.0)[1])
+    assert drift(1.0) == pytest.approx(documented(np.zeros(4), 0.0, -1.0)[1])
     assert outcomes("bridge", 0.3, 0.2 / drift(1.0) - 0.01)[1][0] == 0
     assert outcomes("bridge", 0.3, 0.2 / drift(1.0) + 0.01)[1][0] == 0.3
 
@@ -128,8 +127,8 @@ def test_no_gust_on_the_safe_way() -> None:
 def test_the_same_seed_gives_the_same_episode() -> None:
     env, other = world(start=None), world(start=None)
     for seed in (0, 1, 2):
-        for route in ("bridge", "safe"):
-            first, second = cross(env, route, seed), cross(other, route, seed)  # type: ignore[arg-type]
+        for route in ROUTES:
+            first, second = cross(env, route, seed), cross(other, route, seed)
             np.testing.assert_array_equal(first[0], second[0])
     starts = np.stack([env.reset(seed=seed)[0] for seed in range(200)])
     assert np.abs(starts[:, 0]).max() <= 0.1
