@@ -40,6 +40,9 @@ from worldplan.envs.gusts import FINISH, route_of, steer
 from worldplan.envs.vector import Mask, Seeds
 from worldplan.envs.wrappers import Array
 
+# Futures that each plan is tried in; without z all would be the same. Few serve to collect. In an
+# evaluation they decide how often the luck of the draw, not the risk measure, chooses the way.
+COLLECTING, EVALUATING = 4, 32
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
 
@@ -51,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=4000, help="decisions to train for")
     parser.add_argument("--gust", type=float, default=0.2, help="probability of a gust")
-    parser.add_argument("--episodes", type=int, default=50, help="held-out, for each result")
+    parser.add_argument("--episodes", type=int, default=30, help="held-out, for each result")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/risk"))
     parser.add_argument("--runs", type=Path, default=Path("runs/risk"))
     parser.add_argument("--figure", type=Path, default=Path("docs/risk.png"))
@@ -94,7 +97,9 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     agent, _ = load_with_config(run)
     pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
     for risk, file in files.items():
-        planner = resolve(config_json(config), [f"planner.risk={risk}"]).agent
+        samples = 1 if kind == "none" else EVALUATING
+        settings = [f"planner.risk={risk}", f"planner.latent_samples={samples}"]
+        planner = resolve(config_json(config), settings).agent
         careful = Agent(planner, agent.observation_dim, agent.action_dim)
         load_weights(careful, weights(agent))
         write_json(file, {
@@ -110,7 +115,7 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
         [
             *(f"seed={seed}", f"steps={args.steps}", "threads=1", f"env.kwargs.gust={args.gust}"),
             *(f"model.latent.kind={kind}", "planner.risk=mean", f"eval_interval={args.steps // 4}"),
-            *(["planner.latent_samples=1"] if kind == "none" else []),  # all would be the same
+            f"planner.latent_samples={1 if kind == 'none' else COLLECTING}",
             *args.overrides,
         ],
     )

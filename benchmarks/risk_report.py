@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldplan.agent.evaluate import held_out_seeds
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.gusts import GOAL_REWARD, STEP_REWARD, Route, outcomes, steer
+from worldplan.envs.gusts import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
 from worldplan.planners.risk import CVaR, Mean, RiskMeasure, Worst
 
 KINDS = ("none", "gaussian", "categorical")
@@ -25,7 +25,7 @@ BANDS = (10, 30, 50, 70, 90)  # of imagined embeddings, in %
 
 def optimum() -> Table:
     """Each way's value by probability and strength of the gust, and the best under each risk."""
-    strengths = ((0.2, 0.5), (0.2, 0.9), (0.05, 2.0), (0.2, 2.0), (0.3, 2.0), (0.5, 2.0))
+    strengths = ((0.2, 1.0), (0.2, 2.0), (0.05, 3.0), (0.2, 3.0), (0.3, 3.0), (0.5, 3.0))
     shown = Table("gust", "m/s", "bridge", "played", "safe", "played", *RISKS, title="optimum")
     for gust, strength in strengths:
         row = [f"{gust:.0%}", f"{strength:g}"]
@@ -41,7 +41,7 @@ def optimum() -> Table:
     return shown
 
 
-def luck(route: Route, gust: float, strength: float = 2.0, count: int = 1000) -> Tensor:
+def luck(route: Route, gust: float, strength: float = STRENGTH, count: int = 1000) -> Tensor:
     """Returns (count,) of the best run by a route, each as often as it is probable."""
     return torch.cat(
         [torch.full((round(count * p),), r) for p, r in outcomes(route, gust, strength)]
@@ -98,7 +98,7 @@ def table(results: list[dict[str, Any]]) -> Table:
 def ideal(risk: str, gust: float) -> tuple[float, Route, float, float]:
     """Value under the measure, route, mean return and share of falls of the best way across."""
     value, route = max((worth(RISKS[risk], luck(r, gust)), r) for r in ROUTES)
-    ways = outcomes(route, gust, 2.0)
+    ways = outcomes(route, gust)
     failed = ways[1][0] if route == "bridge" else 0.0
     return value, route, sum(p * r for p, r in ways), failed
 
@@ -152,7 +152,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 def promised(gust: float, discount: float = 0.99) -> list[tuple[float, float]]:
     """(probability, return) of both futures of the bridge, discounted as plans are."""
     both = []
-    for probability, total in outcomes("bridge", gust, 2.0):
+    for probability, total in outcomes("bridge", gust):
         goal = total > 0
         decisions = round((total - GOAL_REWARD * goal) / STEP_REWARD)
         steps = sum(STEP_REWARD * discount**k for k in range(decisions))

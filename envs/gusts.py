@@ -23,10 +23,11 @@ SPEED = 1.25  # m/s
 TURN = math.radians(75)  # heading at action 1
 TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, steps a decision, servo's 1/s
 NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
-HALF_WIDTH = 0.1  # of the bridge, along y = 0
+HALF_WIDTH = 0.25  # of the bridge, along y = 0
 SAFE = 1.75  # y in m: beyond, there is no gorge
 LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
 STEP_REWARD, GOAL_REWARD = -0.1, 1.5
+GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
 
 _LAND = {  # x from, to, y from, to
     "start": (-0.4, NEAR, LOW, HIGH),
@@ -92,7 +93,7 @@ class Gusts(MujocoEnv):
     The first decision that begins on the bridge is hit with probability `gust` by wind of
     `strength` m/s towards -y: f = -k strength throughout that decision, which moves the ball by
     `drift(strength)`. Nothing tells beforehand. Wind that moves it by more than the bridge's width
-    of 0.2 m cannot be withstood; less can, on the windward side.
+    of 0.5 m cannot be withstood; less can, on the windward side.
 
     Every decision costs 0.1. Passing x = 1.45 gives 1.5 and ends the episode; so does a fall (the
     ball's centre off all land), which gives nothing: returns beyond it are 0. An episode begins at
@@ -107,8 +108,8 @@ class Gusts(MujocoEnv):
 
     def __init__(
         self,
-        gust: float = 0.2,
-        strength: float = 2.0,
+        gust: float = GUST,
+        strength: float = STRENGTH,
         start: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -188,7 +189,9 @@ def drift(strength: float) -> float:
     return strength * TIMESTEP * steps
 
 
-def outcomes(route: Route, gust: float, strength: float) -> list[tuple[float, float]]:
+def outcomes(
+    route: Route, gust: float = GUST, strength: float = STRENGTH
+) -> list[tuple[float, float]]:
     """(probability, return) of what can come of the best run from x = 0, y = 0 by a route.
 
     In closed form: straight lines, each as many decisions as it is long.
@@ -207,7 +210,7 @@ def steer(route: Route, x: float, y: float) -> float:
     """The action that follows a route: of the bridge its windward side, of the gorge its corner."""
     aim_x, aim_y = NEAR - 0.01, SAFE + 0.01
     if route == "bridge":
-        aim_x, aim_y = x + SPEED * TIMESTEP * FRAMES, HALF_WIDTH - 0.01
+        aim_x, aim_y = NEAR - 0.05, HALF_WIDTH - 0.05
     ahead = x < NEAR and (route == "bridge" or y < aim_y)
     heading = math.atan2(aim_y - y, max(aim_x - x, 0.01)) if ahead else 0.0
     return min(1.0, max(-1.0, heading / TURN))
@@ -217,7 +220,7 @@ def route_of(observations: NDArray[Any]) -> Route | None:
     """The way that an episode (L+1, 4) took over the gorge; None if it came to neither."""
     for x, y, *_ in observations:
         if NEAR <= x < FAR and abs(y) <= SAFE:
-            return "bridge" if abs(y) <= 0.5 else None
+            return "bridge" if abs(y) <= 0.6 else None
         if x >= NEAR and y > SAFE:
             return "safe"
     return None

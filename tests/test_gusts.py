@@ -75,7 +75,7 @@ def test_it_moves_as_documented(gust: float) -> None:
         assert info["gust"] == (wind > 0)
 
 
-@pytest.mark.parametrize(("route", "strength"), [("bridge", 2.0), ("bridge", 0.9), ("safe", 2.0)])
+@pytest.mark.parametrize(("route", "strength"), [("bridge", 3.0), ("bridge", 2.0), ("safe", 3.0)])
 @pytest.mark.parametrize("gust", [0.0, 1.0])
 def test_each_way_is_worth_what_its_closed_form_says(
     route: Route, strength: float, gust: float
@@ -84,27 +84,27 @@ def test_each_way_is_worth_what_its_closed_form_says(
     (value,) = (r for p, r in outcomes(route, gust, strength) if p == 1)
     assert total == pytest.approx(value)
     assert route_of(seen) == route
-    fatal = route == "bridge" and gust == 1 and strength == 2
+    fatal = route == "bridge" and gust == 1 and strength == 3
     assert info["fell"] == fatal
     assert (seen[-1, 0] >= FINISH) != fatal
     assert on_land(*seen[-1, :2].tolist()) != fatal
 
 
 def test_worths_at_the_default_gust_are_far_apart_and_risk_turns_them() -> None:
-    (safe,) = (r for _, r in outcomes("safe", 0.2, 2.0))
-    (no, across), (yes, blown) = outcomes("bridge", 0.2, 2.0)
+    (safe,) = (r for _, r in outcomes("safe"))
+    (no, across), (yes, blown) = outcomes("bridge")
     assert (no, yes) == (0.8, 0.2)
     assert (safe, across, blown) == pytest.approx((0.4, 0.9, -0.4))
     assert no * across + yes * blown > safe + 0.2
     assert blown < safe - 0.2  # the mean of the worst fifth
-    (no, across), (yes, blown) = outcomes("bridge", 0.5, 2.0)
+    (no, across), (yes, blown) = outcomes("bridge", gust=0.5)
     assert no * across + yes * blown < safe - 0.1
 
 
 def test_wind_is_withstood_up_to_the_width_of_the_bridge() -> None:
     assert drift(1.0) == pytest.approx(documented(np.zeros(4), 0.0, -1.0)[1])
-    assert outcomes("bridge", 0.3, 0.2 / drift(1.0) - 0.01)[1][0] == 0
-    assert outcomes("bridge", 0.3, 0.2 / drift(1.0) + 0.01)[1][0] == 0.3
+    assert outcomes("bridge", 0.3, 0.5 / drift(1.0) - 0.01)[1][0] == 0
+    assert outcomes("bridge", 0.3, 0.5 / drift(1.0) + 0.01)[1][0] == 0.3
 
 
 def test_gusts_come_as_often_as_they_should_and_cannot_be_foreseen() -> None:
