@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from tests.test_diagnostics import World, batch, rng
@@ -17,9 +21,11 @@ from worldplan.agent.calibration import (
     optimism_by_horizon,
     pit,
 )
+from worldplan.agent.config import resolve
 from worldplan.agent.evaluate import Evaluation
 from worldplan.agent.latent import Gaussian, LatentDistribution
 from worldplan.agent.replay import Batch
+from worldplan.agent.train import Trainer
 
 
 def near(expected: float) -> object:
@@ -154,3 +160,17 @@ def test_optimism_by_horizon_goes_up_to_the_longest_episode() -> None:
     assert list(found.values()) == pytest.approx([0, 0, 0], abs=1e-9)
     silent = replace(result, promised=np.full_like(promised, np.nan))
     assert optimism_by_horizon(silent, G) == {}
+
+
+@pytest.mark.parametrize("kind", ["none", "gaussian"])
+def test_every_run_logs_them(
+    kind: str, toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    settings = [*small, f"model.latent.kind={kind}", "steps=60", "eval_interval=50"]
+    Trainer(resolve(toy, settings), tmp_path, Console(quiet=True)).run()
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"optimism/after_1", "optimism/after_2"} <= tags
+    bands = {"calibration/coverage_50", "calibration/coverage_90"}
+    assert tags & bands == (bands if kind == "gaussian" else set())
