@@ -19,6 +19,7 @@ from rich.console import Console
 
 from worldplan.agent import checkpoint
 from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.calibration import band_coverage, optimism_by_horizon
 from worldplan.agent.compiling import resolve
 from worldplan.agent.config import RunConfig
 from worldplan.agent.diagnostics import collapse_warning, diagnose
@@ -194,6 +195,10 @@ class Trainer:
         batch = self.replay.sample(rng, 512, c.agent.model.context - 1, 1)
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
+        if self.agent.model.latent_dim:
+            luck = torch.Generator().manual_seed(self.step)
+            bands = band_coverage(self.agent.model, batch, luck)
+            record.scalars("calibration", bands, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)
         if (
             warning
@@ -215,6 +220,7 @@ class Trainer:
         policy = evaluate(self.agent, self.eval_env, seeds, "policy")
         self.clock["evaluate"] += time.perf_counter() - began
         record.evaluation(self.step, self.step * c.env.action_repeat, planner, policy)
+        record.scalars("optimism", optimism_by_horizon(planner, c.agent.discount), self.step)
         if c.video:
             video = self.run_dir / f"step_{self.step:09d}.mp4"
             film_episode(self.agent, c.env, seeds[0], video)
