@@ -27,6 +27,10 @@ PRIME = 2**31 - 1  # of the hash that deals transitions out to members
 
 
 class EnsembleConfig(BaseModel):
+    """Plan with `planner.latent_samples` of 5 or more, as PETS with 20: each is a future in which
+    another member may be right. With one, a plan trusts whichever is drawn.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ensemble"] = "ensemble"
