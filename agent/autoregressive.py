@@ -179,7 +179,7 @@ class Autoregressive(LearnedModel):
         states = [self.initial_state(h[0])]
         for t in range(C + T - 1):
             states.append(self.filter(h[t], states[-1], a[t], h[t + 1], valid[t]))
-        # Taught by the truth, not by what it said itself: all steps at once, one as good as another.
+        # Taught by the truth, not by its own words: all steps at once, one as good as another.
         posterior = self.posterior(h[C:-1], torch.stack(states[C:]), a[C:], h[C + 1 :])
         surprise = -posterior.share.log().sum(-1)
         loss = (surprise * valid[C:]).sum() / valid[C:].sum()

@@ -97,7 +97,7 @@ class WordModel(nn.Module):
         return self.norm(x), known
 
     def _read_out(self, x: Tensor, first: int) -> Tensor:
-        """Hidden (R, n, W) before the words of dimensions first.. -> log probabilities (R, n, V)."""
+        """Hidden (R, n, W) before words first, first + 1, ... -> log probabilities (R, n, V)."""
         weights = self.readout[first : first + x.shape[1]]
         logits = torch.bmm(x.transpose(0, 1), weights.to(x.dtype)).transpose(0, 1)
         p = logits.to(weights.dtype).softmax(-1)
