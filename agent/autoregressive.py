@@ -32,7 +32,7 @@ class AutoregressiveConfig(BaseModel):
     kind: Literal["autoregressive"] = "autoregressive"
     action: bool = Field(default=False, description="adds actions to what the model is told")
     context: int = Field(default=1, ge=1, description="observations in the window; 1 is Markov")
-    bins: int = Field(default=64, ge=2, description="words per dimension of the observation")
+    bins: int = Field(default=32, ge=2, description="words per dimension of the observation")
     width: int = Field(default=64, ge=2, description="of the transformer")
     layers: int = Field(default=2, ge=1, description="of the transformer")
     heads: int = Field(default=4, ge=1, description="of its attention")
@@ -147,22 +147,19 @@ class Autoregressive(LearnedModel):
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         words, actions = self._window(h, s, a)
-        following, fraction = self.language.generate(
-            *_rows(words.flip(-2), actions.flip(-2)), torch.special.ndtr(z).flatten(0, -2)
-        )
-        lead = words.shape[:-2]
-        values = self.normaliser.values(following.view(*lead, -1), fraction.view(*lead, -1))
+        luck = _rows(torch.special.ndtr(z), 1)
+        following, fraction = self.language.generate(*_oldest_first(words, actions), luck)
+        values = self.normaliser.values(following.view(h.shape), fraction.view(h.shape))
         return self._state(values, words, actions)
 
     def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
         return Gaussian(torch.zeros_like(h), torch.ones_like(h))
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Slice:
-        words, actions = self._window(h, s, a)
         following = self.normaliser.words(h_next)
-        rows = _rows(words.flip(-2), actions.flip(-2))
-        p = self.language.logits(*rows, following.flatten(0, -2)).exp()
-        return Slice(*share_of(p.view(*following.shape, -1), following))
+        window = _oldest_first(*self._window(h, s, a))
+        p = self.language.logits(*window, _rows(following, 1)).exp()
+        return Slice(*share_of(p.view(*h.shape, -1), following))
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
         """As with the posterior's z, which picks the words that came: no network is needed."""
@@ -187,6 +184,10 @@ class Autoregressive(LearnedModel):
         return Lesson(loss, {"cross_entropy": loss}, h[C], h[C:-1], z, h[-1])
 
 
-def _rows(words: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Any leading shape as one axis."""
-    return words.flatten(0, -3), actions.flatten(0, -3)
+def _oldest_first(*window: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_rows(u.flip(-2), 2) for u in window)
+
+
+def _rows(u: Tensor, keep: int) -> Tensor:
+    """Any leading shape, none included, as one axis before the last `keep`."""
+    return u.unsqueeze(0).flatten(0, -1 - keep)

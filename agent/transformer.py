@@ -64,15 +64,20 @@ class WordModel(nn.Module):
         self.act = nn.Linear(action, width) if action else None
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.readout = nn.Parameter(torch.zeros(dimensions, width, words))
+        # What a word is read and written by starts alike (as GPT-2), and may then part.
+        self.readout = nn.Parameter(self.embedding.detach()[:, :words].transpose(1, 2).clone())
 
     @staticmethod
     def _ordered(dimensions: int, words: int, width: int) -> Tensor:
-        """Waves of the word's number: at first, neighbouring bins mean nearly the same."""
+        """Waves (D, words, W) of the word's number, large as they are slow: at first, neighbouring
+        bins mean nearly the same. GPT's words start at random, for they have no order. On 2,000
+        steps of pendulum such a start leaves 8.3 nats of what was not trained on after 400 updates,
+        waves of one size and a blank readout 10.0."""
         waves = torch.logspace(math.log10(0.5), math.log10(words / 4), width)
         phase = 2 * math.pi * torch.rand(dimensions, 1, width)
         number = (torch.arange(words) / words).view(1, -1, 1)
-        return 0.2 * torch.sin(2 * math.pi * waves * number + phase)
+        size = 0.2 / waves / waves.pow(-2).mean().sqrt()
+        return size * torch.sin(2 * math.pi * waves * number + phase)
 
     def _embed(self, words: Tensor, first: int) -> Tensor:
         """Words (R, N) of the dimensions first, first + 1, ... -> (R, N, W)."""
