@@ -66,7 +66,7 @@ class Slice:
     share: Tensor  # (..., Z) in (0, 1], of the slice
 
     def _at(self, fraction: Tensor | float) -> Tensor:
-        # Shares keep clear of 0 and 1, where z is not finite, by half of the last float below 1.
+        # Rounding must not reach 0 or 1, where z is not finite.
         return torch.special.ndtri((self.low + self.share * fraction).clamp(1e-7, 1 - 1e-7))
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -98,8 +98,10 @@ class Autoregressive(LearnedModel):
     """Words in, words out; see `WorldModel`.
 
     s holds the observation that it predicts for its own time, then the words of the k steps before
-    that, newest first (K where nothing was seen), then the actions taken in them.
+    that, oldest first (K where nothing was seen), then the actions taken in them.
     """
+
+    unrolls = True  # a pass of the transformer for each word
 
     def __init__(self, config: AutoregressiveConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -131,24 +133,23 @@ class Autoregressive(LearnedModel):
         return h
 
     def _window(self, h: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Words (..., context, D) and actions (..., context, A), newest first, with h and a."""
+        """Words (..., context, D) and actions (..., context, A), with h and a the newest."""
         D, k = self.embedding_dim, self.context - 1
         words = s[..., D : D + k * D].unflatten(-1, (k, D)).long()
         actions = s[..., D + k * D :].unflatten(-1, (k, self.action_dim))
         now = self.normaliser.words(h).unsqueeze(-2)
         act = a[..., : self.action_dim].unsqueeze(-2)
-        return torch.cat([now, words], -2), torch.cat([act, actions], -2)
+        return torch.cat([words, now], -2), torch.cat([actions, act], -2)
 
     def _state(self, h_next: Tensor, words: Tensor, actions: Tensor) -> Tensor:
         """The window moved on by a step: its oldest one is forgotten."""
-        k = self.context - 1
-        past = [words[..., :k, :].to(h_next.dtype), actions[..., :k, :].to(h_next.dtype)]
-        return torch.cat([h_next, *(u.flatten(-2) for u in past)], -1)
+        past = [u[..., 1:, :].flatten(-2).to(h_next.dtype) for u in (words, actions)]
+        return torch.cat([h_next, *past], -1)
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         words, actions = self._window(h, s, a)
         luck = _rows(torch.special.ndtr(z), 1)
-        following, fraction = self.language.generate(*_oldest_first(words, actions), luck)
+        following, fraction = self.language.generate(_rows(words, 2), _rows(actions, 2), luck)
         values = self.normaliser.values(following.view(h.shape), fraction.view(h.shape))
         return self._state(values, words, actions)
 
@@ -157,7 +158,7 @@ class Autoregressive(LearnedModel):
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Slice:
         following = self.normaliser.words(h_next)
-        window = _oldest_first(*self._window(h, s, a))
+        window = (_rows(u, 2) for u in self._window(h, s, a))
         p = self.language.logits(*window, _rows(following, 1)).exp()
         return Slice(*share_of(p.view(*h.shape, -1), following))
 
@@ -182,10 +183,6 @@ class Autoregressive(LearnedModel):
         loss = (surprise * valid[C:]).sum() / valid[C:].sum()
         z = posterior.detach().sample(noise[C:])
         return Lesson(loss, {"cross_entropy": loss}, h[C], h[C:-1], z, h[-1])
-
-
-def _oldest_first(*window: Tensor) -> tuple[Tensor, ...]:
-    return tuple(_rows(u.flip(-2), 2) for u in window)
 
 
 def _rows(u: Tensor, keep: int) -> Tensor:

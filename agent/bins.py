@@ -15,10 +15,10 @@ class Bins(Normaliser):
     """A normaliser that also cuts what it returns into K bins per dimension.
 
     An edge lies half way between where equally full bins and where equally wide ones would have
-    it: fine where the data are, and in the tails no wider than twice an equally wide bin's share
-    of what quantiles leave there. Values that repeat do not make bins of no width. Quantiles are
-    of every n-th observation since the start, n doubling whenever N are remembered. Beyond the
-    range seen so far a value counts as the outermost bin.
+    it: bins are fine where the data are, and none is narrower than half an equally wide one,
+    however often a value repeats. Quantiles are of every n-th observation since the start, n
+    doubling whenever N are remembered. Beyond the range seen so far a value counts as the
+    outermost bin.
     """
 
     low: Tensor

@@ -56,11 +56,11 @@ class WordModel(nn.Module):
         width: int, layers: int, heads: int, uniform: float,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.dimensions, self.words, self.action = dimensions, words, action
-        self.uniform = uniform
+        self.dimensions, self.words, self.uniform = dimensions, words, uniform
         stride = dimensions + (action > 0)
         self.embedding = nn.Parameter(self._ordered(dimensions, words + 1, width))
-        self.position = nn.Parameter(0.02 * torch.randn(context * stride + dimensions, width))
+        positions = context * stride + dimensions - 1  # nothing follows the last word
+        self.position = nn.Parameter(0.02 * torch.randn(positions, width))
         self.act = nn.Linear(action, width) if action else None
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -127,7 +127,8 @@ class WordModel(nn.Module):
             luck: (R, D) in [0, 1]: where in the cumulative distribution of each word.
         """
         x = self._prefix(words, actions)
-        start, cache, picked = 0, None, []
+        start, cache = 0, None
+        picked: list[tuple[Tensor, Tensor]] = []
         for d in range(self.dimensions):
             hidden, cache = self._run(x, start, cache)
             picked.append(pick(self._read_out(hidden[:, -1:], d)[:, 0].exp(), luck[:, d]))

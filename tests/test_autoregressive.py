@@ -194,8 +194,8 @@ def test_the_switch_adds_action_tokens_and_nothing_else() -> None:
     assert with_.pop("language.act.weight") == (16, 2)
     assert with_.pop("language.act.bias") == (16,)
     # One more position for each step of the window.
-    assert without.pop("language.position") == (2 * 3 + 3, 16)
-    assert with_.pop("language.position") == (2 * (3 + 1) + 3, 16)
+    assert without.pop("language.position") == (2 * 3 + 2, 16)
+    assert with_.pop("language.position") == (2 * (3 + 1) + 2, 16)
     assert with_ == without
 
 
