@@ -67,7 +67,8 @@ class Slice:
 
     def _at(self, fraction: Tensor | float) -> Tensor:
         # Rounding must not reach 0 or 1, where z is not finite.
-        return torch.special.ndtri((self.low + self.share * fraction).clamp(1e-7, 1 - 1e-7))
+        z: Tensor = torch.special.ndtri((self.low + self.share * fraction).clamp(1e-7, 1 - 1e-7))
+        return z
 
     def sample(self, noise: Tensor) -> Tensor:
         return self._at(torch.special.ndtr(noise))
@@ -135,8 +136,9 @@ class Autoregressive(LearnedModel):
     def _window(self, h: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Words (..., context, D) and actions (..., context, A), with h and a the newest."""
         D, k = self.embedding_dim, self.context - 1
-        words = s[..., D : D + k * D].unflatten(-1, (k, D)).long()
-        actions = s[..., D + k * D :].unflatten(-1, (k, self.action_dim))
+        lead = h.shape[:-1]
+        words = s[..., D : D + k * D].reshape(*lead, k, D).long()
+        actions = s[..., D + k * D :].reshape(*lead, k, self.action_dim)
         now = self.normaliser.words(h).unsqueeze(-2)
         act = a[..., : self.action_dim].unsqueeze(-2)
         return torch.cat([words, now], -2), torch.cat([actions, act], -2)
@@ -158,9 +160,9 @@ class Autoregressive(LearnedModel):
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Slice:
         following = self.normaliser.words(h_next)
-        window = (_rows(u, 2) for u in self._window(h, s, a))
-        p = self.language.logits(*window, _rows(following, 1)).exp()
-        return Slice(*share_of(p.view(*h.shape, -1), following))
+        words, actions = self._window(h, s, a)
+        logits = self.language.logits(_rows(words, 2), _rows(actions, 2), _rows(following, 1))
+        return Slice(*share_of(logits.exp().view(*h.shape, -1), following))
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
         """As with the posterior's z, which picks the words that came: no network is needed."""

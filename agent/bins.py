@@ -42,7 +42,7 @@ class Bins(Normaliser):
         """Takes in observations (B, D)."""
         first = int(self.count)
         super().update(x)
-        for part in x.split(len(self.memory) // 2):
+        for part in torch.split(x, len(self.memory) // 2):
             self._remember(part, first)
             first += len(part)
         self.low.copy_(torch.minimum(self.low, x.amin(0)))

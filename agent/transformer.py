@@ -87,9 +87,10 @@ class WordModel(nn.Module):
 
     def _prefix(self, words: Tensor, actions: Tensor) -> Tensor:
         """Words (R, C, D) and actions (R, C, A) -> (R, P, W)."""
-        read = self._embed(words.flatten(0, 1), 0).unflatten(0, words.shape[:2])
+        read = self._embed(words.flatten(0, 1), 0).view(*words.shape, -1)
         if self.act is not None:
-            read = torch.cat([read, self.act(actions).to(read.dtype).unsqueeze(2)], 2)
+            acted: Tensor = self.act(actions)
+            read = torch.cat([read, acted.to(read.dtype).unsqueeze(2)], 2)
         return read.flatten(1, 2)
 
     def _run(self, x: Tensor, start: int, cache: Cache | None) -> tuple[Tensor, Cache]:

@@ -243,7 +243,8 @@ def surprise(m: Autoregressive, states: Tensor) -> float:
 
 
 def stationary(p: Tensor) -> Tensor:
-    return torch.linalg.matrix_power(p, 100)[0]
+    many: Tensor = torch.linalg.matrix_power(p, 100)
+    return many[0]
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def test_a_value_lies_in_its_bin_and_comes_back_within_its_width() -> None:
     made = seen(torch.randn(500, 3, generator=rng()) * torch.tensor([1.0, 20.0, 0.01]))
     h = made(torch.randn(200, 3, generator=rng(1)) * torch.tensor([1.0, 20.0, 0.01]))
     words = made.words(h)
-    assert words.unique().tolist() == list(range(8))
+    assert set(words.flatten().tolist()) == set(range(8))
     inside = (words > 0) & (words < 7)  # the outermost ones hold what lies beyond, too
     low, high = (made.values(words, torch.full_like(h, end)) for end in (0.0, 1.0))
     assert ((low <= h) & (h < high))[inside].all()
@@ -48,7 +48,8 @@ def test_beyond_the_range_is_the_outermost_bin_and_what_never_moves_has_bins_too
 def test_a_few_values_that_repeat_keep_apart() -> None:
     values = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0]).unsqueeze(-1)
     made = seen(values.repeat(50, 1))
-    assert len(made.words(made(torch.tensor([[0.0], [1.0], [3.0]]))).unique()) == 3
+    words = made.words(made(torch.tensor([[0.0], [1.0], [3.0]])))
+    assert len(set(words.flatten().tolist())) == 3
 
 
 def test_what_is_remembered_spans_all_time_however_it_came() -> None:
