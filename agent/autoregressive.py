@@ -3,8 +3,11 @@
     h(t)   = x(t)                               Enc is the identity, but for scale
     s(t+1) = Pred(h(t), s(t), z(t) [, a(t)])    the window of what was seen, moved on by a step
 
-x is cut into words, a causal transformer gives the distribution of the next step's, and z is the
-luck that picks from it. Without the action variable the model can be watched, not steered.
+x is cut into words, a causal transformer gives the distribution of the next step's, and z, standard
+normal, is the luck that picks from it: Phi(z) is where in the cumulative distribution of a word it
+falls, and how far up the word's share says how far up its bin the value lies. So x(t+1) is a
+continuous function of z, and candidates compared on the same z differ by less than a bin.
+Without the action variable the model can be watched, not steered.
 
 Shapes: ... any leading shape, R rows, D observation, K bins, A action, k = context - 1 past steps,
 S = D + k * (D + A) state, Z = D latent; in training N sequences, T predicted steps.
@@ -102,7 +105,7 @@ class Autoregressive(LearnedModel):
     that, oldest first (K where nothing was seen), then the actions taken in them.
     """
 
-    unrolls = True  # a pass of the transformer for each word
+    unrolls = True  # a pass of the transformer for each word: 36 in a decision about a pendulum
 
     def __init__(self, config: AutoregressiveConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__()
