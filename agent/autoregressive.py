@@ -5,9 +5,9 @@
 
 x is cut into words, a causal transformer gives the distribution of the next step's, and z, standard
 normal, is the luck that picks from it: Phi(z) is where in the cumulative distribution of a word it
-falls, and how far up the word's share says how far up its bin the value lies. So x(t+1) is a
-continuous function of z, and candidates compared on the same z differ by less than a bin.
-Without the action variable the model can be watched, not steered.
+falls, and how far up the word's share says how far up its bin the value lies. Given the words
+before it, a value is a continuous function of its z: on the same z, candidates that differ by less
+than a bin can be told apart. Without the action variable the model can be watched, not steered.
 
 Shapes: ... any leading shape, R rows, D observation, K bins, A action, k = context - 1 past steps,
 S = D + k * (D + A) state, Z = D latent; in training N sequences, T predicted steps.
