@@ -77,6 +77,8 @@ class Case:
 JEPA = {"kind": "jepa", "embedding": 16, "width": 16, "memory": 8, "simnorm_group": 4}
 GAUSSIAN = {"kind": "gaussian", "dim": 4, "free_bits": 0.0}
 CATEGORICAL = {"kind": "categorical", "groups": 2, "classes": 4, "free_bits": 0.0}
+# Words have no slopes, and a value is explained to its bin: tests/test_autoregressive.py.
+AUTOREGRESSIVE = {"kind": "autoregressive", "bins": 8, "width": 8, "layers": 1, "heads": 2}
 ENSEMBLE = {"kind": "ensemble", "members": 3, "width": 16, "layers": 1}
 
 CASES: dict[str, Case] = {
@@ -88,4 +90,9 @@ CASES: dict[str, Case] = {
     "jepa, sigreg": Case({**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}),
     "ensemble, ts1": Case({**ENSEMBLE, "sampling": "ts1"}, finite_kl=False, explains=True),
     "ensemble, tsinf": Case({**ENSEMBLE, "sampling": "tsinf"}, finite_kl=False, explains=True),
+    "autoregressive": Case(AUTOREGRESSIVE, differentiable=False, uses_action=False),
+    "autoregressive, action": Case({**AUTOREGRESSIVE, "action": True}, differentiable=False),
+    "autoregressive, action, window": Case(
+        {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
+    ),
 }

@@ -309,7 +309,8 @@ def test_weights_come_back_from_a_checkpoint(case: Case, tmp_path: Path) -> None
     one, other, x = case.make(0), case.make(1), case.x(3).numpy()
     one.update(case.batch(one), rng())
     before = one.act(x)
-    assert not np.array_equal(before, other.act(x))
+    # Without actions all plans cost the same under any weights.
+    assert np.array_equal(before, other.act(x)) == (not case.uses_action)
     path = checkpoint.save(tmp_path, 1, weights(one), {})
     load_weights(other, checkpoint.read(path)[0])
     one.reset()
