@@ -69,7 +69,11 @@ class Lesson:
     last: Tensor  # (S, F) after the last step
 
 
-class LearnedModel(nn.Module, WorldModel):
+class Model(nn.Module, WorldModel):
+    """A world model of any family, learned or not."""
+
+
+class LearnedModel(Model):
     """A world model that the learner trains, whatever its family."""
 
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
