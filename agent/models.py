@@ -6,16 +6,21 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from worldplan.agent.ensemble import Ensemble, EnsembleConfig
 from worldplan.agent.jepa import JEPA, JEPAConfig
 from worldplan.agent.simulator import SimulatorConfig, SimulatorModel
 from worldplan.agent.world_model import Model
 from worldplan.envs import Simulator
 from worldplan.planners.kinds import by_kind
 
-MODELS: dict[str, type[Model]] = {"jepa": JEPA, "simulator": SimulatorModel}
+MODELS: dict[str, type[Model]] = {
+    "jepa": JEPA,
+    "ensemble": Ensemble,
+    "simulator": SimulatorModel,
+}
 
 ModelConfigUnion = Annotated[
-    JEPAConfig | SimulatorConfig,
+    JEPAConfig | EnsembleConfig | SimulatorConfig,
     Field(discriminator="kind"),
     by_kind("world model", MODELS, default="jepa"),
 ]

@@ -50,7 +50,8 @@ class SimulatorModel(Model):
         return h
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        rows = self.simulator.rollout(_array(s.flatten(0, -2)), _array(a.flatten(0, -2)[:, None]))
+        start, actions = s.reshape(-1, s.shape[-1]), a.reshape(-1, 1, a.shape[-1])
+        rows = self.simulator.rollout(_array(start), _array(actions))
         return torch.from_numpy(rows.states).to(s.dtype).view(s.shape)
 
     def expect(self, s: Tensor) -> Tensor:
