@@ -111,6 +111,7 @@ CASES: dict[str, Case] = {
         action_dim=1,
         differentiable=False,
         learns=False,
+        trained=False,
         env=PENDULUM,
         observe=pendulum,
     ),
