@@ -72,13 +72,14 @@ class Lesson:
 class Model(nn.Module, WorldModel):
     """A world model of any family, learned or not."""
 
+    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
+
 
 class LearnedModel(Model):
     """A world model that the learner trains, whatever its family."""
 
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
     normaliser: Normaliser  # takes in observations as they come
-    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
     extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
 
     @abstractmethod

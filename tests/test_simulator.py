@@ -19,6 +19,8 @@ from worldplan.envs import EnvConfig, Simulator, make_env
 
 PENDULUM = EnvConfig(id="InvertedPendulum-v5", observe="state")
 BASE = {"task": "pendulum", "env": {"id": PENDULUM.id}, "solved": 30.0}
+# Small pushes, not far ahead: the pole falls after some ten steps of large ones.
+SEARCH = {"samples": 32, "elites": 4, "horizon": 10, "initial_std": 0.3}
 SETTINGS = ["model.kind=simulator", "model.threads=1", "compile=off", "threads=1"]
 
 
@@ -65,8 +67,7 @@ def test_a_future_at_once_is_the_future_step_by_step() -> None:
 @pytest.mark.parametrize("kind", ["mppi", "cem", "icem"])
 def test_every_planner_that_refines_its_search_balances_the_pole(kind: str) -> None:
     """For 60 steps; without planning it falls within some ten."""
-    planner = {"kind": kind, "samples": 32, "elites": 4, "horizon": 10, "initial_std": 0.3}
-    made, env = agent(planner=planner), make_env(PENDULUM)
+    made, env = agent(planner={"kind": kind, **SEARCH}), make_env(PENDULUM)
     for actor, lasts in (("planner", True), ("random", False)):
         x, _ = env.reset(seed=3)
         state, generator = made.initial(1), torch.Generator().manual_seed(0)
@@ -140,7 +141,8 @@ def test_it_needs_the_environments_simulator() -> None:
 
 def test_the_loop_runs_without_updates_and_leaves_a_checkpoint(tmp_path: Path) -> None:
     small = ["steps=40", "eval_episodes=1", "final_episodes=1", "env.kwargs.max_episode_steps=30"]
-    run = resolve(BASE, [*SETTINGS, *small, "planner.samples=24"])
+    search = [f"planner.{name}={value}" for name, value in SEARCH.items()]
+    run = resolve(BASE, [*SETTINGS, *small, *search])
     trainer = Trainer(run, tmp_path, Console(quiet=True))
     result = trainer.run()
     assert result.returns.tolist() == [30.0]
