@@ -24,17 +24,10 @@ from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.replay import Batch
-from worldplan.agent.simulator import PLANNER_DEFAULTS, SimulatorModel, is_simulator
+from worldplan.agent.simulator import SimulatorModel, check_search, is_simulator, with_defaults
 from worldplan.agent.world_model import LearnedModel
 from worldplan.envs import Simulator
-from worldplan.planners import (
-    PLANNERS,
-    Plan,
-    PlannerConfigUnion,
-    PlanNoise,
-    PlanState,
-    make_planner,
-)
+from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
@@ -56,30 +49,14 @@ class AgentConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _a_simulator_plans_further_and_has_no_policy(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not is_simulator(values.get("model")):
-            return values
-        planner = values.get("planner", {})
-        planner = {"kind": planner} if isinstance(planner, str) else planner
-        if isinstance(planner, dict):
-            planner = {**PLANNER_DEFAULTS, **planner}
-        return {"proposals": 0, **values, "planner": planner}
+    def _a_simulator_has_other_defaults(cls, values: Any) -> Any:
+        simulates = isinstance(values, dict) and is_simulator(values.get("model"))
+        return with_defaults(values) if simulates else values
 
     @model_validator(mode="after")
-    def _a_simulator_has_no_slope(self) -> AgentConfig:
-        if not is_simulator(self.model):
-            return self
-        if PLANNERS[self.planner.kind].differentiates:
-            others = ", ".join(k for k, p in PLANNERS.items() if not p.differentiates)
-            raise ValueError(
-                f"planner.kind={self.planner.kind} follows the slope of what it predicts, and "
-                f"model.kind=simulator is not differentiable; expected one of {others}"
-            )
-        if self.proposals:
-            raise ValueError(
-                "model.kind=simulator learns no policy that could propose plans; expected "
-                f"agent.proposals=0, got {self.proposals}"
-            )
+    def _a_simulator_has_neither_slope_nor_policy(self) -> AgentConfig:
+        if is_simulator(self.model):
+            check_search(self.planner, self.proposals)
         return self
 
 

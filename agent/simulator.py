@@ -19,6 +19,7 @@ from torch import Tensor
 from worldplan.agent.latent import LatentDistribution, NoLatent
 from worldplan.agent.world_model import Model
 from worldplan.envs import EnvConfig, Simulator
+from worldplan.planners import PLANNERS, PlannerConfig
 
 
 class SimulatorConfig(BaseModel):
@@ -26,11 +27,6 @@ class SimulatorConfig(BaseModel):
 
     kind: Literal["simulator"] = "simulator"
     threads: int = Field(default=0, ge=0, description="that simulate; 0: one for each processor")
-
-
-# Without a value of what comes after, the horizon is all that a plan sees: half a second of
-# dm_control's cartpole at two frames a decision.
-PLANNER_DEFAULTS = {"horizon": 25}
 
 
 class SimulatorModel(Model):
@@ -89,6 +85,34 @@ def is_simulator(model: Any) -> bool:
     """Whether a model's config, read or still as the user wrote it, is of this family."""
     kind = model.get("kind") if isinstance(model, dict) else getattr(model, "kind", model)
     return bool(kind == "simulator")
+
+
+def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """An agent's settings, still as the user wrote them, with what a simulator needs beneath.
+
+    Without a value of what comes after, the horizon is all that a plan sees: a second of
+    dm_control's cartpole at two frames a decision. There is no policy to propose anything.
+    """
+    planner = values.get("planner", {})
+    planner = {"kind": planner} if isinstance(planner, str) else planner
+    if isinstance(planner, dict):
+        planner = {"horizon": 50, **planner}
+    return {"proposals": 0, **values, "planner": planner}
+
+
+def check_search(planner: PlannerConfig, proposals: int) -> None:
+    """Raises ValueError for a planner, or a number of proposals, that a simulator cannot serve."""
+    if PLANNERS[planner.kind].differentiates:
+        others = ", ".join(k for k, p in PLANNERS.items() if not p.differentiates)
+        raise ValueError(
+            f"planner.kind={planner.kind} follows the slope of what it predicts, and "
+            f"model.kind=simulator is not differentiable; expected one of {others}"
+        )
+    if proposals:
+        raise ValueError(
+            "model.kind=simulator learns no policy that could propose plans; expected "
+            f"agent.proposals=0, got {proposals}"
+        )
 
 
 def simulator_of(model: BaseModel, env: EnvConfig) -> Simulator | None:
