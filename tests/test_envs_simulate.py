@@ -1,5 +1,6 @@
 """The simulator against the environments that it stands for."""
 
+from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -144,7 +145,10 @@ def test_results_depend_neither_on_threads_nor_on_company(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(alone.rollout(start, actions).rewards, once.rewards)
 
 
-def test_a_simulation_that_breaks_has_no_reward() -> None:
+def test_a_simulation_that_breaks_has_no_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
     made = EnvConfig(id="HalfCheetah-v5", observe="state")
     env, simulator = make_env(made), Simulator(made, threads=1)
     start = np.stack([env.reset(seed=0)[0]] * 2)

@@ -80,7 +80,10 @@ def test_every_planner_that_refines_its_search_balances_the_pole(kind: str) -> N
         assert terminated != lasts
 
 
-def test_a_simulation_that_breaks_is_no_plan() -> None:
+def test_a_simulation_that_breaks_is_no_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
     made, x = agent(), states(1)
     x[0, 1 + 2] = 1e12
     with pytest.raises(FloatingPointError):
