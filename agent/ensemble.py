@@ -27,6 +27,10 @@ PRIME = 2**31 - 1  # of the hash that deals transitions out to members
 
 
 class EnsembleConfig(BaseModel):
+    """Plan with `planner.latent_samples` of 5 or more, as PETS with 20: each is a future in which
+    another member may be right. With one, a plan trusts whichever is drawn.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ensemble"] = "ensemble"
@@ -121,6 +125,9 @@ class Ensemble(LearnedModel):
         self.networks = EnsembleMLP(
             c.members, observation_dim + action_dim, 2 * observation_dim, c.width, c.layers
         )
+        # Members are to differ where there are no data. Without a bias, LayerNorm leaves of few
+        # inputs hardly more than their direction, and all of the members begin alike.
+        nn.init.trunc_normal_(self.networks.biases[0], std=0.02)
         # Bounds of the log standard deviation, where PETS starts them.
         self.lowest = nn.Parameter(torch.full((observation_dim,), -5.0))
         self.highest = nn.Parameter(torch.full((observation_dim,), 0.25))
@@ -147,8 +154,7 @@ class Ensemble(LearnedModel):
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         member, noise = z[..., : self.config.members], z[..., self.config.members :]
-        said = self.networks(torch.cat([h, a], -1))  # by all: cheaper than to sort rows by member
-        mean, raw = (member.movedim(-1, 0).unsqueeze(-1) * said).sum(0).chunk(2, -1)
+        mean, raw = self.networks.of_one(torch.cat([h, a], -1), member).chunk(2, -1)
         return self._state(h + mean + self._log_std(raw).exp() * noise, member)
 
     def _log_std(self, raw: Tensor) -> Tensor:

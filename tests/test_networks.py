@@ -118,6 +118,26 @@ def test_ensemble_equals_its_members_one_by_one() -> None:
     assert (together[0] - together[1]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("members", [[0] * 70, [2] * 40 + [0] * 33, [0, 1, 2] * 23, [1]])
+def test_asking_one_member_equals_asking_all(members: list[int]) -> None:
+    """Whoever is asked how often: none at all, fewer rows than a block has, or more."""
+    ensemble = EnsembleMLP(3, 4, 2, width=8, layers=2)
+    stir(ensemble)
+    x = torch.randn(len(members), 4, generator=rng(), requires_grad=True)
+    chosen = torch.tensor(members)
+    one = ensemble.of_one(x, F.one_hot(chosen, 3), block=16)
+    all_of_them = ensemble(x)[chosen, torch.arange(len(members))]
+    torch.testing.assert_close(one, all_of_them)
+    slopes = [
+        torch.autograd.grad(y.square().sum(), [x, *ensemble.parameters()])
+        for y in (one, all_of_them)
+    ]
+    for slope, expected in zip(*slopes, strict=True):
+        torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-4)
+    lead = ensemble.of_one(x.view(-1, 1, 4), F.one_hot(chosen, 3).view(-1, 1, 3))
+    torch.testing.assert_close(lead, one.unsqueeze(1))
+
+
 def test_frozen_ensemble_passes_the_inputs_gradient_alone() -> None:
     net = EnsembleMLP(members=2, inputs=4, outputs=1, width=6, layers=2)
     stir(net)
