@@ -69,13 +69,18 @@ class Lesson:
     last: Tensor  # (S, F) after the last step
 
 
-class LearnedModel(nn.Module, WorldModel):
+class Model(nn.Module, WorldModel):
+    """A world model of any family, learned or not."""
+
+    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
+    unrolls: bool = False  # Pred runs a network in a loop: compiling a decision would unroll it
+
+
+class LearnedModel(Model):
     """A world model that the learner trains, whatever its family."""
 
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
     normaliser: Normaliser  # takes in observations as they come
-    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
-    unrolls: bool = False  # Pred runs a network in a loop: compiling a decision would unroll it
     extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
 
     @abstractmethod

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from worldplan.agent.config import load_preset, resolve
+from worldplan.agent.jepa import JEPAConfig
 from worldplan.envs import tasks
 from worldplan.planners import ICEMConfig
 from worldplan.planners.risk import CVaR
@@ -47,6 +48,7 @@ def test_kinds_by_their_bare_name_in_any_order(toy: dict[str, Any]) -> None:
     words = ["planner=icem", "model.latent=gaussian", "planner.risk=cvar", "planner.risk.alpha=0.5"]
     for overrides in (words, words[::-1]):
         config = resolve(toy, overrides)
+        assert isinstance(config.agent.model, JEPAConfig)
         kinds = config.agent.planner, config.agent.model.latent, config.agent.planner.risk
         assert [part.kind for part in kinds] == ["icem", "gaussian", "cvar"]
         assert config.agent.planner.risk == CVaR(alpha=0.5)
