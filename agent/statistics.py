@@ -1,7 +1,8 @@
 """What a handful of returns tells: interquartile mean, bootstrap intervals, a test of difference.
 
-Letters: N values (episodes or runs), G groups of them, K resamples. Follows Agarwal et al. 2021, "Deep Reinforcement Learning at
-the Edge of the Statistical Precipice", https://arxiv.org/abs/2108.13264.
+Letters: N values (episodes or runs), G groups of them, K resamples. Follows Agarwal et al. 2021,
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+https://arxiv.org/abs/2108.13264.
 """
 
 import itertools
