@@ -24,6 +24,15 @@ def effective_rank(h: Tensor) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
+def filtered(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embedding (S, H) and state (S, S') once a window's first `context` observations are seen."""
+    h = model.encode(batch.observation[:, : model.context])
+    s = model.initial_state(h[:, 0])
+    for t in range(model.context - 1):
+        s = model.filter(h[:, t], s, batch.action[:, t], h[:, t + 1], batch.valid[:, t])
+    return h[:, -1], s
+
+
 @torch.no_grad()
 def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
     """Collapse of Enc, and whether Pred uses what it is given.
@@ -38,13 +47,9 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         model_error: distance of the one-step prediction from what came, on the same scale.
             1 is as good as predicting the mean.
     """
-    first = model.context - 1
-    x, a = batch.observation, batch.action
-    h = model.encode(x)
-    s = model.initial_state(h[:, 0])
-    for t in range(first):
-        s = model.filter(h[:, t], s, a[:, t], h[:, t + 1], batch.valid[:, t])
-    now, act = h[:, first], a[:, first]
+    now, s = filtered(model, batch)
+    act = batch.action[:, model.context - 1]
+    following = model.encode(batch.observation[:, model.context])
     shuffled = act[torch.randperm(len(act), generator=generator)]
     shape = (2, len(act), model.noise_dim)
     luck, other = torch.randn(shape, generator=generator).unbind()
@@ -53,7 +58,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         z = model.prior(now, s, action).sample(noise)
         return model.expect(model.predict(now, s, z, action))
 
-    spread = (h[:, first + 1] - h[:, first + 1].mean(0)).square().sum(-1).mean().clamp(min=1e-12)
+    spread = (following - following.mean(0)).square().sum(-1).mean().clamp(min=1e-12)
 
     def distance(p: Tensor, q: Tensor) -> float:
         return float(((p - q).square().sum(-1).mean() / spread).sqrt())
@@ -65,7 +70,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         "effective_rank": effective_rank(now),
         "action_sensitivity": distance(predict(shuffled, luck), predicted),
         "latent_sensitivity": distance(predict(act, other), predicted),
-        "model_error": distance(predicted, h[:, first + 1]),
+        "model_error": distance(predicted, following),
     }
 
 

@@ -91,5 +91,9 @@ class LearnedModel(nn.Module, WorldModel):
             extra: normal, of shape `extra_noise`.
         """
 
+    def information(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Tensor:
+        """Nats (...) that z has to carry: how far what happened is from what was expected."""
+        return self.posterior(h, s, a, h_next).kl(self.prior(h, s, a))
+
     def follow(self) -> None:
         """Called after each gradient step: slow copies, if there are any, follow."""
