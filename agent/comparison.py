@@ -60,6 +60,7 @@ class Pair:
     """One kind of world model with a and without, planner and all else alike."""
 
     planner: str
+    kind: str
     seeing: str  # family
     blind: str
     by_task: dict[str, float]  # p, episodes being exchanged
@@ -91,12 +92,12 @@ def collect(cells: Sequence[Cell]) -> list[Row]:
 
 def pair_up(rows: Sequence[Row]) -> list[Pair]:
     """Tests of the difference that the action variable makes, wherever both are there."""
-    pairs: dict[tuple[str, str, str], dict[str, tuple[Row, Row]]] = {}
+    pairs: dict[tuple[str, str, str, str], dict[str, tuple[Row, Row]]] = {}
     for seeing in (row for row in rows if row.uses_action):
         for blind in (row for row in rows if not row.uses_action):
             alike = ("task", "planner", "kind")
             if all(getattr(seeing, name) == getattr(blind, name) for name in alike):
-                key = (seeing.planner, seeing.family, blind.family)
+                key = (seeing.planner, seeing.kind, seeing.family, blind.family)
                 pairs.setdefault(key, {})[seeing.task] = (seeing, blind)
     return [
         Pair(

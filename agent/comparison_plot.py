@@ -23,7 +23,7 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     tasks = list(dict.fromkeys(row.task for row in rows))
     planners = {row.planner for row in rows}
@@ -54,6 +54,9 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
             above.set_xlabel("return\n" + "\n".join(_say_test(*test, pairs) for test in tests))
             below.axvline(1, color=_GREY, linewidth=1, linestyle=":")
             below.set(xscale="log", xlabel="prediction error / spread")
+            below.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3)))
+            below.xaxis.set_major_formatter("{x:g}")
+            below.xaxis.set_minor_locator(ticker.NullLocator())
         axes[0, 0].set_yticks([place[line] for line in lines], names)
         axes[0, 0].set_ylim(-0.6, len(lines) - 0.4)
         for panel in axes.flat:
@@ -71,7 +74,9 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
 def _draw_returns(panel: Any, row: Row, y: float) -> None:
     style, (low, high) = _STYLE[row.uses_action], row.interval
     panel.plot([low, high], [y, y], color=style["color"], linewidth=2.5, solid_capstyle="butt")
-    panel.plot(row.seed_means, np.full(len(row.returns), y), "|", color=style["color"], markersize=9)
+    panel.plot(
+        row.seed_means, np.full(len(row.returns), y), "|", color=style["color"], markersize=9
+    )
     panel.plot(row.mean, y, **style, markersize=7)
 
 
@@ -90,8 +95,10 @@ def _draw_chance(panel: Any, rows: Sequence[Row]) -> None:
 
 
 def _say_test(pair: Pair, p: float, pairs: Sequence[Pair]) -> str:
-    who = f"{pair.seeing}: " if len(pairs) > 1 else ""
-    return f"{who}with a against without, {say_p(p)}"
+    who = f"{pair.kind} ± a" if len(pairs) > 1 else "with a against without"
+    if len({pair.planner for pair in pairs}) > 1:
+        who = f"{who}, {pair.planner}"
+    return f"{who}: {say_p(p)}"
 
 
 def _legend() -> list[Any]:
@@ -105,8 +112,8 @@ def _legend() -> list[Any]:
         line("without", **_STYLE[False], markersize=7),
         line("mean and 95% interval", linestyle="-", linewidth=2.5),
         line("each seed", marker="|", markersize=9),
-        line("random actions; error of the mean", linestyle=":"),
-        line("the planner by lot", linestyle="--"),
+        line("random actions; guessing the mean", linestyle=":"),
+        line("planner that chooses by lot", linestyle="--"),
         line("1 step ahead", marker="o", markersize=7),
         line("10 steps ahead", marker="o", markersize=7, markerfacecolor="white"),
     ]

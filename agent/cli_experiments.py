@@ -1,0 +1,120 @@
+"""Commands over many runs: compare, report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldplan.agent.terminal import console, plainly
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="presets (see `worldplan tasks`), and settings of all runs: agent.discount=0.98 ...",
+        metavar="[TASK...] [KEY=VALUE...]",
+        show_default=False,
+    ),
+]
+
+
+def compare(
+    words: Words = None,
+    env: Annotated[list[str] | None, typer.Option(help="any Gymnasium id, as a task more")] = None,
+    families: Annotated[
+        str | None,
+        typer.Option(help="of world models, separated by commas; default: all", show_default=False),
+    ] = None,
+    planners: Annotated[str, typer.Option(help="separated by commas")] = "mppi",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="runs of each; default 3", show_default=False)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="decisions of each run; default: the preset's", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of runs, table and figure")] = Path("compare"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="runs at a time; default: one a core", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="three small tasks; fifteen minutes on two cores")
+    ] = False,
+) -> None:
+    """Compare families of world models, planners and tasks under one budget of steps.
+
+    Cut off, the same command goes on: runs that are finished are kept, others resumed.
+    """
+    from worldplan.agent.compare import plan_comparison, run_all
+    from worldplan.agent.comparison import collect, pair_up, say_p, table, write_csv
+    from worldplan.agent.comparison_plot import plot_comparison
+
+    with plainly():
+        presets = [word for word in words or [] if "=" not in word]
+        overrides = [word for word in words or [] if "=" in word]
+        cells = plan_comparison(
+            presets, env or [], families, planners, seeds, steps, overrides, out, quick
+        )
+        console.print(f"{len(cells)} runs in {out / 'runs'}, {sum(c.done for c in cells)} done")
+        with console.status("") as status:
+            run_all(
+                cells, jobs or os.cpu_count() or 1,
+                lambda done, now: status.update(f"{done}/{len(cells)} done; {', '.join(now)}"),
+            )  # fmt: skip
+        rows = collect(cells)
+        pairs = pair_up(rows)
+        lines = table(rows, pairs)
+        write_csv(lines, out / "table.csv")
+        plot_comparison(rows, pairs, out / "figure.png")
+        _show(lines)
+        for pair in pairs:
+            console.print(
+                f"{pair.seeing} against {pair.blind}, {pair.planner}, over {len(pair.by_task)} "
+                f"tasks, exchanging seeds: {say_p(pair.overall)}"
+            )
+        console.print(f"table {out / 'table.csv'}, figure {out / 'figure.png'}")
+
+
+def _show(lines: list[dict[str, Any]]) -> None:
+    """The table as a person reads it; the CSV has more columns."""
+    from rich.table import Table
+
+    columns = {
+        "return": "return", "low": "95% from", "high": "to", "policy": "policy alone",
+        "random": "random", "chance": "by lot", "p_without_a": "p without a",
+        "p_chance": "p by lot", "decision_ms": "ms", "error_1_x": "error x 1",
+        "error_10_x": "10", "error_1_h": "h 1", "error_10_h": "10",
+        "action_sensitivity": "uses a", "information": "nats in z",
+    }  # fmt: skip
+    shown = Table(box=None, pad_edge=False)
+    for name in ("task", "family", "planner"):
+        shown.add_column(name, no_wrap=True)
+    for name in columns.values():
+        shown.add_column(name, justify="right")
+    for line in lines:
+        figures = ("-" if line[c] != line[c] else f"{line[c]:.3g}" for c in columns)
+        shown.add_row(line["task"], line["family"], line["planner"], *figures)
+    console.print(shown)
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="run folders, or folders of them", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option(help="the picture to draw")] = Path("report.png"),
+) -> None:
+    """Draw the learning curves of runs beside published ones, and print their table."""
+    from worldplan.agent.report import find_runs, group, say
+    from worldplan.agent.report_plot import plot_report
+
+    with plainly():
+        groups = group(find_runs(runs))
+        for line in say(groups):
+            console.print(line)
+        plot_report(groups, out)
+        console.print(f"drawn to {out}")
