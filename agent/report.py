@@ -102,8 +102,9 @@ def _read(folder: Path) -> Iterator[RunCurve]:
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     assert isinstance(config, dict)
     flat = dict(_flatten(config))
-    if flat.get("agent.model.latent.kind") == "none":  # how z is trained says nothing then
-        flat = {k: v for k, v in flat.items() if not k.startswith("agent.model.latent.")}
+    latent = "agent.model.latent."
+    if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
+        flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}
     per_step = curve[0]["frames"] / curve[0]["step"]
     episodes = read_curve(folder / "episodes.csv")
     result = folder / "result.json"
