@@ -99,7 +99,8 @@ class Agent:
         )
         # A decision is compiled whole, unless its loop must look at a clock or at slopes: then
         # what it calls is.
-        compiled, precision = execution.compiled, execution.plan_precision
+        compiled = execution.compiled and not self.model.unrolls
+        precision = execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
         self._search = prepare(self._decide, whole, precision)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from pydantic import Field
+
+from worldplan.agent.autoregressive import Autoregressive, AutoregressiveConfig
+from worldplan.agent.ensemble import Ensemble, EnsembleConfig
 from worldplan.agent.jepa import JEPA, JEPAConfig
 from worldplan.agent.world_model import LearnedModel
 from worldplan.planners.kinds import by_kind
 
-MODELS: dict[str, type[LearnedModel]] = {"jepa": JEPA}
+MODELS: dict[str, type[LearnedModel]] = {
+    "jepa": JEPA,
+    "ensemble": Ensemble,
+    "autoregressive": Autoregressive,
+}
 
-ModelConfigUnion = Annotated[JEPAConfig, by_kind("world model", MODELS, default="jepa")]
+ModelConfigUnion = Annotated[
+    JEPAConfig | EnsembleConfig | AutoregressiveConfig,
+    Field(discriminator="kind"),
+    by_kind("world model", MODELS, default="jepa"),
+]
 
 
 def make_model(config: Any, observation_dim: int, action_dim: int) -> LearnedModel:

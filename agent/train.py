@@ -184,7 +184,7 @@ class Trainer:
         record.scalars("loss", {k: float(v) for k, v in metrics.items()}, self.step)
         # A stream of its own: looking does not change the run.
         rng = np.random.default_rng(self.step)
-        batch = self.replay.sample(rng, 512, c.agent.model.context - 1, 1)
+        batch = self.replay.sample(rng, 512, self.agent.model.context - 1, 1)
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)

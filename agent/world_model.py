@@ -75,6 +75,7 @@ class LearnedModel(nn.Module, WorldModel):
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
     normaliser: Normaliser  # takes in observations as they come
     uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
+    unrolls: bool = False  # Pred runs a network in a loop: compiled whole, a decision takes minutes
     extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
 
     @abstractmethod
