@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from worldplan.agent.compiling import Execution, prepare
@@ -24,10 +24,21 @@ from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.replay import Batch
-from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
+from worldplan.agent.simulator import PLANNER_DEFAULTS, SimulatorModel, is_simulator
+from worldplan.agent.world_model import LearnedModel
+from worldplan.envs import Simulator
+from worldplan.planners import (
+    PLANNERS,
+    Plan,
+    PlannerConfigUnion,
+    PlanNoise,
+    PlanState,
+    make_planner,
+)
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
+L = TypeVar("L", Heads, Learner)
 
 
 class AgentConfig(BaseModel):
@@ -42,6 +53,34 @@ class AgentConfig(BaseModel):
     heads: HeadsConfig = Field(default_factory=HeadsConfig)
     learner: LearnerConfig = Field(default_factory=LearnerConfig)
     planner: PlannerConfigUnion = Field(default_factory=MPPIConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_simulator_plans_further_and_has_no_policy(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not is_simulator(values.get("model")):
+            return values
+        planner = values.get("planner", {})
+        planner = {"kind": planner} if isinstance(planner, str) else planner
+        if isinstance(planner, dict):
+            planner = {**PLANNER_DEFAULTS, **planner}
+        return {"proposals": 0, **values, "planner": planner}
+
+    @model_validator(mode="after")
+    def _a_simulator_has_no_slope(self) -> AgentConfig:
+        if not is_simulator(self.model):
+            return self
+        if PLANNERS[self.planner.kind].differentiates:
+            others = ", ".join(k for k, p in PLANNERS.items() if not p.differentiates)
+            raise ValueError(
+                f"planner.kind={self.planner.kind} follows the slope of what it predicts, and "
+                f"model.kind=simulator is not differentiable; expected one of {others}"
+            )
+        if self.proposals:
+            raise ValueError(
+                "model.kind=simulator learns no policy that could propose plans; expected "
+                f"agent.proposals=0, got {self.proposals}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -61,7 +100,8 @@ class ActorState:
 class Agent:
     """Model, heads, learner and planner for one kind of environment.
 
-    `model` and `heads` are what acts: a running average of what the learner trains.
+    `model` and `heads` are what acts: a running average of what the learner trains. A simulator
+    has neither heads nor learner.
     """
 
     def __init__(
@@ -70,42 +110,64 @@ class Agent:
         observation_dim: int,
         action_dim: int,
         execution: Execution = Execution(),  # noqa: B008 (frozen)
+        simulator: Simulator | None = None,
     ) -> None:
         self.config = config
         self.observation_dim, self.action_dim = observation_dim, action_dim
-        self.model = make_model(config.model, observation_dim, action_dim)
-        self.heads = Heads(
-            config.heads,
-            self.model.feature_dim,
-            self.model.latent_dim,
-            action_dim,
-            self.model.uses_action,
-        )
+        self.model = make_model(config.model, observation_dim, action_dim, simulator)
         self.planner = make_planner(config.planner)
-        # Acting follows the weights that are trained, which are bad at moments.
         self.averaging = config.average < 1
-        trained, trained_heads = self.model, self.heads
-        if self.averaging:
-            trained, trained_heads = copy.deepcopy(self.model), copy.deepcopy(self.heads)
-            trained.normaliser = self.model.normaliser
-            self.model.requires_grad_(False)
-            self.heads.requires_grad_(False)
-        self.learner = Learner(
-            config.learner,
-            trained,
-            trained_heads,
-            config.discount,
-            execution,
-        )
+        self._heads: Heads | None = None
+        self._learner: Learner | None = None
+        if isinstance(self.model, LearnedModel):
+            self._heads, self._learner = self._learning(self.model, execution)
         # A decision is compiled whole, unless its loop must look at a clock or at slopes: then
-        # what it calls is.
-        compiled = execution.compiled and not self.model.unrolls
+        # what it calls is. Into a simulator the compiler cannot see.
+        compiled = execution.compiled and self.learns and not self.model.unrolls
         precision = execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
         self._search = prepare(self._decide, whole, precision)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
+
+    def _learning(self, model: LearnedModel, execution: Execution) -> tuple[Heads, Learner]:
+        """The heads that act, and the learner of what acts."""
+        c = self.config
+        heads = Heads(
+            c.heads, model.feature_dim, model.latent_dim, self.action_dim, model.uses_action
+        )
+        # Acting follows the weights that are trained, which are bad at moments.
+        trained, trained_heads = model, heads
+        if self.averaging:
+            trained, trained_heads = copy.deepcopy(model), copy.deepcopy(heads)
+            trained.normaliser = model.normaliser
+            model.requires_grad_(False)
+            heads.requires_grad_(False)
+        return heads, Learner(c.learner, trained, trained_heads, c.discount, execution)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train: not in a simulator."""
+        return self._learner is not None
+
+    @property
+    def learner(self) -> Learner:
+        """Raises ValueError if the agent does not learn."""
+        return self._learnt("learner", self._learner)
+
+    @property
+    def heads(self) -> Heads:
+        """Raises ValueError if the agent does not learn."""
+        return self._learnt("policy or value", self._heads)
+
+    def _learnt(self, what: str, part: L | None) -> L:
+        if part is None:
+            raise ValueError(
+                f"model.kind={self.config.model.kind} learns nothing, so there is no {what}; "
+                "expected actor planner or random"
+            )
+        return part
 
     def initial(self, batch: int) -> ActorState:
         """What acting remembers before the first step of B environments."""
@@ -255,6 +317,8 @@ class Agent:
 
     def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """Of rows imagined side by side (R,)."""
+        if isinstance(self.model, SimulatorModel):
+            return self.model.true_return(s, actions, self.config.discount)
         future = imagine(self.model, h, s, actions, noise)
         return learned_return(self.model, self.heads, self.config.discount, future)
 

@@ -27,11 +27,15 @@ from worldplan.planners import PLANNERS
 FAMILIES: dict[str, tuple[str, ...]] = {
     "jepa": (),
     "jepa without a": ("model.action=false",),
+    "ensemble": ("model.kind=ensemble", "planner.latent_samples=5"),
+    "autoregressive+a": ("model.kind=autoregressive", "model.action=true"),
+    "autoregressive": ("model.kind=autoregressive", "agent.proposals=0"),
+    "simulator": ("model.kind=simulator", "steps=1"),  # nothing to be learned in more
 }
 
 # What --quick compares, and for how many decisions a task: fifteen minutes on two cores.
 QUICK_STEPS = {"inverted-pendulum": 2500, "reacher": 1500, "cartpole-swingup": 4000}
-QUICK_FAMILIES = ("jepa", "jepa without a")
+QUICK_FAMILIES = ("jepa", "jepa without a", "autoregressive+a", "autoregressive")
 QUICK_SEEDS, SEEDS = 2, 3
 
 

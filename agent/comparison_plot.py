@@ -50,7 +50,8 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
                 _draw_errors(below, row, y)
             _draw_chance(above, here)
             tests = [(pair, pair.by_task[task]) for pair in pairs if task in pair.by_task]
-            above.set_title(f"{task}, {here[0].steps:,} steps", fontsize=10, fontweight="bold")
+            steps = max(row.steps for row in here)
+            above.set_title(f"{task}, {steps:,} steps", fontsize=10, fontweight="bold")
             above.set_xlabel("return\n" + "\n".join(_say_test(*test, pairs) for test in tests))
             below.axvline(1, color=_GREY, linewidth=1, linestyle=":")
             below.set(xscale="log", xlabel="prediction error / spread")
@@ -90,7 +91,8 @@ def _draw_errors(panel: Any, row: Row, y: float) -> None:
 
 def _draw_chance(panel: Any, rows: Sequence[Row]) -> None:
     for who, line in (("random", ":"), ("chance", "--")):
-        mean = np.mean([getattr(row, who) for row in rows])
+        # A simulator's planner looks further, and is another chance.
+        mean = np.mean([getattr(row, who) for row in rows if row.kind != "simulator"] or [np.nan])
         panel.axvline(mean, color=_GREY, linewidth=1.2, linestyle=line, zorder=0)
 
 

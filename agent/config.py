@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.compiling import Compile, Precision
 from worldplan.agent.replay import ReplayConfig
+from worldplan.agent.simulator import is_simulator
 from worldplan.envs import EnvConfig
 
 
@@ -37,7 +38,9 @@ class RunConfig(BaseModel):
     seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
     updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
     eval_interval: int = Field(
-        default=0, ge=1, description="decisions between evaluations; default: steps / 10"
+        default=0,
+        ge=1,
+        description="decisions between evaluations; default: steps / 10, or steps for a simulator",
     )
     eval_episodes: int = Field(default=3, ge=1, description="held-out episodes per evaluation")
     final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
@@ -67,14 +70,38 @@ class RunConfig(BaseModel):
         if not isinstance(values, dict) or not isinstance(values.get("steps", 50_000), int):
             return values
         steps = values.get("steps", 50_000)
-        default = {"eval_interval": 10, "checkpoint_interval": 10, "log_interval": 50}
+        evaluations = 1 if _simulates(values) else 10  # a simulator stays as it is
+        default = {"eval_interval": evaluations, "checkpoint_interval": 10, "log_interval": 50}
         given = {k: v for k, v in values.items() if v is not None}
         return {**{k: max(1, steps // share) for k, share in default.items()}, **given}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_simulator_sees_the_state(cls, values: Any) -> Any:
+        if _simulates(values) and isinstance(values.get("env"), dict):
+            return {**values, "env": {"observe": "state", **values["env"]}}
+        return values
+
+    @model_validator(mode="after")
+    def _a_simulator_sees_nothing_else(self) -> RunConfig:
+        if is_simulator(self.agent.model) and self.env.observe != "state":
+            raise ValueError(
+                "model.kind=simulator starts from MuJoCo's state; expected env.observe=state, got "
+                f"{self.env.observe}"
+            )
+        return self
 
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_says_on_and_off_for_booleans(cls, value: Any) -> Any:
         return {True: "on", False: "off"}.get(value, value)
+
+
+def _simulates(values: Any) -> bool:
+    """Whether a run's settings, still as the user wrote them, are for a simulator."""
+    agent = values.get("agent") if isinstance(values, dict) else None
+    model = agent.get("model") if isinstance(agent, dict) else getattr(agent, "model", None)
+    return is_simulator(model)
 
 
 def load_preset(name: str) -> dict[str, Any]:

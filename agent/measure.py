@@ -20,7 +20,8 @@ from worldplan.agent.diagnostics import diagnose, filtered
 from worldplan.agent.evaluate import evaluate, held_out_seeds
 from worldplan.agent.probe import Probe, fit_probe
 from worldplan.agent.replay import Batch, Replay
-from worldplan.agent.world_model import LearnedModel
+from worldplan.agent.simulator import simulator_of
+from worldplan.agent.world_model import Model
 from worldplan.envs import EnvConfig, make_vector
 
 HORIZONS = (0, 1, 10)  # steps ahead at which predictions are judged; 0 judges the probe alone
@@ -50,15 +51,19 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
         decision_ms: median processor time of one decision for one environment.
         error_0_x, error_1_x, error_10_x, error_0_h, ...: see `prediction_errors`.
         action_sensitivity: see `diagnose`.
-        information: nats a step that z carries, see `LearnedModel.information`.
+        information: nats a step that z carries: KL of the posterior from the prior.
     """
     seeds = held_out_seeds(config.final_episodes)
     other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
     world = make_vector(config.env, config.final_episodes)
-    policy = evaluate(agent, world, seeds, "policy")
+    policy = [float("nan")]  # a simulator has none
+    if agent.learns:
+        policy = evaluate(agent, world, seeds, "policy").returns.tolist()
     random = evaluate(agent, world, other_seeds, "random")
     lot = ByLot(
-        config.agent.model_copy(update={"proposals": 0}), agent.observation_dim, agent.action_dim
+        config.agent.model_copy(update={"proposals": 0}),
+        *(agent.observation_dim, agent.action_dim),
+        simulator=simulator_of(config.agent.model, config.env),
     )
     chance = evaluate(lot, world, other_seeds)
     world.close()
@@ -75,7 +80,7 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
         )
         windows = testing.sample(rng, _WINDOWS, past, ahead)
     return {
-        "policy": policy.returns.tolist(),
+        "policy": policy,
         "random": random.returns.tolist(),
         "chance": chance.returns.tolist(),
         "uses_action": model.uses_action,
@@ -119,7 +124,7 @@ def wander(env: EnvConfig, first: int, directory: Path) -> Replay:
 
 @torch.no_grad()
 def prediction_errors(
-    model: LearnedModel, probe: Probe, batch: Batch, generator: torch.Generator
+    model: Model, probe: Probe, batch: Batch, generator: torch.Generator
 ) -> dict[str, float]:
     """How far imagined futures under the true actions are from what came, `HORIZONS` ahead.
 
@@ -168,12 +173,13 @@ def _relative_error(predicted: Tensor, came: Tensor) -> float:
 
 
 @torch.no_grad()
-def _information(model: LearnedModel, batch: Batch) -> float:
+def _information(model: Model, batch: Batch) -> float:
     """Mean over windows whose first step is there."""
     past = model.context - 1
     h, s = filtered(model, batch)
     h_next = model.encode(batch.observation[:, past + 1])
-    nats = model.information(h, s, batch.action[:, past], h_next)
+    a = batch.action[:, past]
+    nats = model.posterior(h, s, a, h_next).kl(model.prior(h, s, a))
     return float(nats[batch.valid[:, past]].mean())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from worldplan.agent.curve import read_curve
@@ -29,7 +30,9 @@ def plot_curve(run_dir: Path) -> Path | None:
         color="C0", alpha=0.15, linewidth=0, label="planner, worst to best episode",
     )  # fmt: skip
     axes.plot(steps, [r["return"] for r in curve], "o-", color="C0", label="planner, held-out mean")
-    axes.plot(steps, [r["policy_return"] for r in curve], "--", color="C1", label="policy alone")
+    policy = [r["policy_return"] for r in curve]
+    if not all(math.isnan(r) for r in policy):
+        axes.plot(steps, policy, "--", color="C1", label="policy alone")
     axes.set(xlabel="decisions", ylabel="return", title=run_dir.name)
     axes.legend(frameon=False, fontsize=8)
     path = run_dir / "curve.png"

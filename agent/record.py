@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -71,8 +72,14 @@ class Record:
         self.scalars("episode", {"return": total, "length": length}, step)
         self.advance(step, note=f"return {total:.1f}")
 
-    def evaluation(self, step: int, frames: int, planner: Evaluation, policy: Evaluation) -> None:
-        """A row of the learning curve: the planner, and the policy alone on the same episodes."""
+    def evaluation(
+        self, step: int, frames: int, planner: Evaluation, policy: Evaluation | None
+    ) -> None:
+        """A row of the learning curve: the planner, and the policy alone on the same episodes.
+
+        Without a policy, its return is written as NaN.
+        """
+        alone = math.nan if policy is None else float(policy.returns.mean())
         row = {
             "step": step,
             "frames": frames,
@@ -80,7 +87,7 @@ class Record:
             "min": float(planner.returns.min()),
             "max": float(planner.returns.max()),
             "length": float(planner.lengths.mean()),
-            "policy_return": float(policy.returns.mean()),
+            "policy_return": alone,
             "predicted": float(planner.predicted.mean()),
             "realised": float(planner.realised.mean()),
         }
@@ -88,7 +95,8 @@ class Record:
         self.scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, step)
         self.say(
             f"step {step:>7,}: return {row['return']:8.1f}  "
-            f"({row['min']:.1f} to {row['max']:.1f})   policy alone {row['policy_return']:8.1f}"
+            f"({row['min']:.1f} to {row['max']:.1f})"
+            + ("" if policy is None else f"   policy alone {alone:8.1f}")
         )
 
     def film(self, video: Path, step: int) -> None:

@@ -12,20 +12,22 @@ from worldplan.agent.agent import Agent
 from worldplan.agent.compiling import resolve
 from worldplan.agent.config import RunConfig
 from worldplan.agent.learner import Learner
+from worldplan.agent.simulator import simulator_of
 
 
 def weights(agent: Agent) -> dict[str, Tensor]:
-    """Everything that acting needs: model, normaliser and heads by name."""
-    return {
-        **{f"model.{k}": v for k, v in agent.model.state_dict().items()},
-        **{f"heads.{k}": v for k, v in agent.heads.state_dict().items()},
-    }
+    """Everything that acting needs, by name: model, normaliser and heads, if it learns."""
+    tensors = {f"model.{k}": v for k, v in agent.model.state_dict().items()}
+    if agent.learns:
+        tensors |= {f"heads.{k}": v for k, v in agent.heads.state_dict().items()}
+    return tensors
 
 
 def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
     """Inverse of `weights`; ignores the learner's tensors beside them."""
     agent.model.load_state_dict(_under("model.", tensors))
-    agent.heads.load_state_dict(_under("heads.", tensors))
+    if agent.learns:
+        agent.heads.load_state_dict(_under("heads.", tensors))
 
 
 def learning(learner: Learner) -> dict[str, Tensor]:
@@ -47,7 +49,7 @@ def load(path: str | Path, *, compiled: bool = False) -> Agent:
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
         agent = load("runs/cheetah-run-0")
-        action = agent.act(observation)
+        action = agent.act(observation)  # as `make_env(config.env)` shows it
 
     Raises:
         ValueError, FileNotFoundError: not a run; the text names what is there.
@@ -61,7 +63,9 @@ def load_with_config(path: str | Path, *, compiled: bool = False) -> tuple[Agent
     config = RunConfig.model_validate(state["config"])
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision)
-    agent = Agent(config.agent, state["observation_dim"], state["action_dim"], execution)
+    sizes = state["observation_dim"], state["action_dim"]
+    simulator = simulator_of(config.agent.model, config.env)
+    agent = Agent(config.agent, *sizes, execution, simulator)
     load_weights(agent, tensors)
     return agent, config
 

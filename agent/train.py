@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from worldplan.agent import checkpoint
@@ -33,6 +34,7 @@ from worldplan.agent.restore import (
     load_weights,
     weights,
 )
+from worldplan.agent.simulator import simulator_of
 from worldplan.agent.statistics import summary
 from worldplan.envs import make_vector
 
@@ -52,7 +54,8 @@ class Trainer:
         self.eval_env = make_vector(config.env, config.eval_episodes)
         torch.manual_seed(config.seed)
         sizes = self.env.observation_dim, self.env.action_dim
-        self.agent = Agent(config.agent, *sizes, execution)
+        simulator = simulator_of(config.agent.model, config.env)
+        self.agent = Agent(config.agent, *sizes, execution, simulator)
         # Streams of their own, so that acting and learning do not shift each other's luck.
         self.acting = torch.Generator().manual_seed(config.seed)
         self.learning = torch.Generator().manual_seed(config.seed + 1)
@@ -105,7 +108,9 @@ class Trainer:
         while True:
             t0 = time.perf_counter()
             seen = torch.from_numpy(observation)
-            actor: Actor = "random" if self.step < c.seed_steps else "planner"
+            # A random start is there to learn from.
+            blind = self.agent.learns and self.step < c.seed_steps
+            actor: Actor = "random" if blind else "planner"
             action, state, _ = self.agent.step(seen, state, self.acting, explore=True, actor=actor)
             t1 = time.perf_counter()
             observation, reward, terminated, truncated = self.env.step(action.numpy())
@@ -114,7 +119,7 @@ class Trainer:
                 self.replay.add(
                     i, action[i].numpy(), reward[i], terminated[i], truncated[i], observation[i]
                 )
-            self.agent.model.normaliser.update(torch.from_numpy(observation))
+            self._notice(observation)
             returns += reward
             lengths += 1
             t2 = time.perf_counter()
@@ -129,7 +134,8 @@ class Trainer:
                 returns[ended], lengths[ended] = 0, 0
             if metrics and self._due(before, c.log_interval):
                 self._log(record, metrics, time.perf_counter() - began)
-            if self._due(before, c.eval_interval) and self.step > c.seed_steps:
+            started = not self.agent.learns or self.step > c.seed_steps
+            if started and self._due(before, c.eval_interval):
                 self._evaluate(record)
             record.advance(self.step, speed=f"{self.step / (time.perf_counter() - began):.0f}/s")
 
@@ -148,7 +154,7 @@ class Trainer:
     def _update(self) -> dict[str, torch.Tensor]:
         """Gradient updates owed; the random start is paid for at once when it ends."""
         c = self.config
-        if self.step + c.num_envs < c.seed_steps:
+        if not self.agent.learns or self.step + c.num_envs < c.seed_steps:
             return {}
         first = self.updates == 0 and self.debt == 0
         self.debt += c.updates_per_step * (c.seed_steps if first else c.num_envs)
@@ -172,8 +178,13 @@ class Trainer:
         observation = self.env.reset(seeds, mask)
         for i in np.flatnonzero(mask):
             self.replay.begin(int(i), observation[i])
-        self.agent.model.normaliser.update(torch.from_numpy(observation[mask]))
+        self._notice(observation[mask])
         return observation
+
+    def _notice(self, observation: NDArray[np.float32]) -> None:
+        """Observations as they come (B, D), for their scale."""
+        if self.agent.learns:
+            self.agent.learner.model.normaliser.update(torch.from_numpy(observation))
 
     def _due(self, before: int, interval: int) -> bool:
         return before // interval != self.step // interval
@@ -188,7 +199,7 @@ class Trainer:
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)
-        if warning and any(True for _ in self.agent.model.encoder.parameters()):
+        if warning and any(True for _ in self.agent.learner.model.encoder.parameters()):
             record.say(f"[yellow]warning: {warning}[/yellow]")
         decisions = max(1, self.step - c.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}
@@ -200,7 +211,9 @@ class Trainer:
         began = time.perf_counter()
         seeds = held_out_seeds(c.eval_episodes)
         planner = evaluate(self.agent, self.eval_env, seeds)
-        policy = evaluate(self.agent, self.eval_env, seeds, "policy")
+        policy = None
+        if self.agent.learns:
+            policy = evaluate(self.agent, self.eval_env, seeds, "policy")
         self.clock["evaluate"] += time.perf_counter() - began
         record.evaluation(self.step, self.step * c.env.action_repeat, planner, policy)
         if c.video:
@@ -249,8 +262,11 @@ class Trainer:
 
     def _save(self) -> None:
         """Everything that the next step depends on; episodes must be over."""
-        tensors, optimizer = checkpoint.optimizer_tensors("optimizer", self.agent.learner.optimizer)
-        tensors |= weights(self.agent) | learning(self.agent.learner)
+        tensors, optimizer = weights(self.agent), None
+        if self.agent.learns:
+            learner = self.agent.learner
+            moments, optimizer = checkpoint.optimizer_tensors("optimizer", learner.optimizer)
+            tensors |= moments | learning(learner)
         tensors |= {
             "random.acting": self.acting.get_state(),
             "random.learning": self.learning.get_state(),
@@ -275,10 +291,10 @@ class Trainer:
         """Inverse of `_save`."""
         tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
         load_weights(self.agent, tensors)
-        load_learning(self.agent.learner, tensors)
-        checkpoint.load_optimizer(
-            "optimizer", self.agent.learner.optimizer, tensors, state["optimizer"]
-        )
+        if self.agent.learns:
+            learner = self.agent.learner
+            load_learning(learner, tensors)
+            checkpoint.load_optimizer("optimizer", learner.optimizer, tensors, state["optimizer"])
         self.acting.set_state(tensors["random.acting"])
         self.learning.set_state(tensors["random.learning"])
         checkpoint.set_rng_state(self.sampling, state["sampling"])

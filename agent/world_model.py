@@ -69,13 +69,18 @@ class Lesson:
     last: Tensor  # (S, F) after the last step
 
 
-class LearnedModel(nn.Module, WorldModel):
+class Model(nn.Module, WorldModel):
+    """A world model of any family, learned or not."""
+
+    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
+    unrolls: bool = False  # Pred runs a network in a loop: compiled whole, a decision takes minutes
+
+
+class LearnedModel(Model):
     """A world model that the learner trains, whatever its family."""
 
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
     normaliser: Normaliser  # takes in observations as they come
-    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
-    unrolls: bool = False  # Pred runs a network in a loop: compiled whole, a decision takes minutes
     extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
 
     @abstractmethod
@@ -91,10 +96,6 @@ class LearnedModel(nn.Module, WorldModel):
             weights: (T, S) of each step's loss.
             extra: normal, of shape `extra_noise`.
         """
-
-    def information(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Tensor:
-        """Nats (...) that z has to carry: how far what happened is from what was expected."""
-        return self.posterior(h, s, a, h_next).kl(self.prior(h, s, a))
 
     def follow(self) -> None:
         """Called after each gradient step: slow copies, if there are any, follow."""

@@ -64,7 +64,7 @@ def measure(config: RunConfig, folder: Path) -> dict[str, dict[str, float]]:
             replay.begin(0, observation[0])
             state = agent.initial(1)
         if step == FILLED - 20:  # the last of these compile and warm up
-            agent.model.normaliser.update(torch.from_numpy(observation))
+            agent.learner.model.normaliser.update(torch.from_numpy(observation))
         planned = step >= FILLED - 20
         if step == FILLED:
             watch.spent.clear()
@@ -77,7 +77,7 @@ def measure(config: RunConfig, folder: Path) -> dict[str, dict[str, float]]:
         observation, reward, terminated, truncated = env.step(action.numpy())
         watch.lap("environment")
         replay.add(0, action[0].numpy(), reward[0], terminated[0], truncated[0], observation[0])
-        agent.model.normaliser.update(torch.from_numpy(observation))
+        agent.learner.model.normaliser.update(torch.from_numpy(observation))
         watch.lap("replay: write")
         done = terminated | truncated
         if planned:

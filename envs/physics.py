@@ -14,7 +14,7 @@ STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS  # time, positions, velocities, acti
 
 
 def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
-    """MuJoCo's model and data, where an environment shows them as Gymnasium's or dm_control's do."""
+    """MuJoCo's model and data, if an environment shows them as Gymnasium's or dm_control's do."""
     inner = env.unwrapped
     physics = getattr(inner, "physics", None)
     model, data = getattr(inner, "model", None), getattr(inner, "data", None)

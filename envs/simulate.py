@@ -71,18 +71,19 @@ class Simulator:
         """Acts from states (R, S), as `ObserveState` shows them, for T decisions (R, T, A).
 
         Raises:
-            ValueError: another shape, or no decision.
+            ValueError: another shape, no trajectory or no decision.
         """
         start, acts = np.asarray(state, np.float64), np.asarray(actions, np.float32)
-        expected = (len(start), self.state_dim), (len(start), max(1, *acts.shape[1:2]))
-        if start.shape != expected[0] or acts.shape != (*expected[1], self.action_dim):
+        rows, decisions = (max(1, n) for n in (*acts.shape, 1, 1)[:2])  # MuJoCo crashes on none
+        expected = (rows, self.state_dim), (rows, decisions, self.action_dim)
+        if (start.shape, acts.shape) != expected:
             raise ValueError(
                 f"expected states (R, {self.state_dim}) and actions (R, T, {self.action_dim}) "
-                f"with T at least 1, got {start.shape} and {acts.shape}"
+                f"with R and T at least 1, got {start.shape} and {acts.shape}"
             )
         steps = acts.shape[1] * self._repeat * self._substeps + self._task.sensors
         width = self.state_dim + self.action_dim + self._model.nsensordata
-        turns = max(1, -(-len(start) * steps * width * start.itemsize // _MOST))
+        turns = min(rows, -(-rows * steps * width * start.itemsize // _MOST))
         parts = [
             self._simulate(*part)
             for part in zip(np.array_split(start, turns), np.array_split(acts, turns), strict=True)

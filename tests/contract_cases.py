@@ -10,7 +10,8 @@ from torch import Tensor
 from tests.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.replay import Batch
-from worldplan.agent.world_model import LearnedModel
+from worldplan.agent.world_model import Model
+from worldplan.envs import EnvConfig, Simulator
 
 
 def normal(*lead: int, width: int, seed: int) -> Tensor:
@@ -29,20 +30,27 @@ class Case:
     explains: bool = False  # predict with the posterior's z gives h_next back
     trained: bool = True  # it has parameters for `learn` to train
     uses_action: bool = True
+    learns: bool = True
+    env: EnvConfig | None = None  # whose simulator it is
     observe: Callable[..., Tensor] = normal  # plausible observations (*lead, width)
 
     def make(self, seed: int = 0, **settings: Any) -> Agent:
         """A small agent that has seen some observations, and whose plans differ in cost."""
         torch.manual_seed(seed)
-        small = {
+        small: dict[str, Any] = {
             "heads": {"width": 16, "outcome_width": 16, "bins": 21},
             "learner": {"horizon": 2, "batch": 8},
             "planner": {"samples": 16, "elites": 4, "iterations": 2, "latent_samples": 2},
             "proposals": 4,
         }
+        if not self.learns:
+            del small["proposals"]
         config = AgentConfig.model_validate({**small, "model": self.model, **settings})
-        agent = Agent(config, self.observation_dim, self.action_dim)
-        agent.model.normaliser.update(self.x(64, seed=99))
+        simulator = Simulator(self.env, threads=1) if self.env else None
+        agent = Agent(config, self.observation_dim, self.action_dim, simulator=simulator)
+        if not agent.learns:
+            return agent
+        agent.learner.model.normaliser.update(self.x(64, seed=99))
         generator = rng(seed + 7)  # else much of a network is blank before it is trained
         with torch.no_grad():
             for part in (agent.model, agent.heads):
@@ -55,8 +63,9 @@ class Case:
                 trained.load_state_dict(acting.state_dict())
         return agent
 
-    def model_of(self, seed: int = 0) -> LearnedModel:
-        return self.make(seed).learner.model
+    def model_of(self, seed: int = 0) -> Model:
+        agent = self.make(seed)
+        return agent.learner.model if agent.learns else agent.model
 
     def x(self, *lead: int, seed: int = 0) -> Tensor:
         return self.observe(*lead, width=self.observation_dim, seed=seed)
@@ -81,6 +90,14 @@ CATEGORICAL = {"kind": "categorical", "groups": 2, "classes": 4, "free_bits": 0.
 AUTOREGRESSIVE = {"kind": "autoregressive", "bins": 8, "width": 8, "layers": 1, "heads": 2}
 ENSEMBLE = {"kind": "ensemble", "members": 3, "width": 16, "layers": 1}
 
+PENDULUM = EnvConfig(id="InvertedPendulum-v5", observe="state")
+
+
+def pendulum(*lead: int, width: int, seed: int) -> Tensor:
+    """States of the upright pendulum: time, positions, velocities."""
+    return 0.1 * normal(*lead, width=width, seed=seed).abs()
+
+
 CASES: dict[str, Case] = {
     "jepa": Case(JEPA),
     "jepa, memory": Case({**JEPA, "context": 3}),
@@ -94,5 +111,15 @@ CASES: dict[str, Case] = {
     "autoregressive, action": Case({**AUTOREGRESSIVE, "action": True}, differentiable=False),
     "autoregressive, action, window": Case(
         {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
+    ),
+    "simulator": Case(
+        {"kind": "simulator"},
+        observation_dim=5,
+        action_dim=1,
+        differentiable=False,
+        learns=False,
+        trained=False,
+        env=PENDULUM,
+        observe=pendulum,
     ),
 }

@@ -19,7 +19,7 @@ from worldplan.agent.costs import imagine, side_by_side
 from worldplan.agent.diagnostics import diagnose
 from worldplan.agent.models import MODELS
 from worldplan.agent.restore import load_weights, weights
-from worldplan.agent.world_model import LearnedModel, Lesson
+from worldplan.agent.world_model import Lesson, Model
 
 every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])
 
@@ -87,7 +87,7 @@ def test_a_state_starts_at_what_is_seen(case: Case) -> None:
 # Enc and Pred are functions
 
 
-def walk(m: LearnedModel, x: Tensor, a: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+def walk(m: Model, x: Tensor, a: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
     """All that a model says along two steps: x (3, B, D), a (2, B, A), noise (2, B, E)."""
     h = m.encode(x)
     s = m.filter(h[0], m.initial_state(h[0]), a[0], h[1], torch.arange(x.shape[1]) != 1)
@@ -228,7 +228,7 @@ def lesson(case: Case, agent: Agent, change_after_end: bool = False) -> Lesson:
     return m.learn(x, a, valid, valid[-T:] / T, noise, extra)
 
 
-@every
+@some("learns")
 def test_a_lesson_has_what_the_heads_read(case: Case) -> None:
     agent = case.make()
     m, batch, T = agent.learner.model, case.batch(agent), agent.config.learner.horizon
@@ -266,7 +266,7 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
     assert dead == []
 
 
-@every
+@some("learns")
 def test_an_update_moves_what_is_trained_and_repeats_itself(case: Case) -> None:
     def run(seed: int) -> list[Tensor]:
         agent = case.make()
@@ -303,7 +303,7 @@ def test_the_planner_plans_with_it(case: Case, planner: str) -> None:
     assert torch.isfinite(action).all()
 
 
-@every
+@some("learns")
 def test_weights_come_back_from_a_checkpoint(case: Case, tmp_path: Path) -> None:
     """To another agent, which then acts alike."""
     one, other, x = case.make(0), case.make(1), case.x(3).numpy()
@@ -351,7 +351,7 @@ def test_it_can_be_diagnosed(case: Case) -> None:
 
 
 @pytest.mark.slow
-@every
+@some("learns")
 def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
     agent = case.make()
     batch, x = case.batch(agent), case.x(1)
