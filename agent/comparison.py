@@ -83,7 +83,9 @@ def collect(cells: Sequence[Cell]) -> list[Row]:
                 uses_action=measures[0]["uses_action"],
                 steps=group[0].config.steps,
                 returns=[result["returns"] for result in results],
-                **{who: [m[who] for m in measures] for who in ("policy", "random", "chance")},
+                policy=[m["policy"] for m in measures],
+                random=[m["random"] for m in measures],
+                chance=[m["chance"] for m in measures],
                 measures={name: float(np.mean([m[name] for m in measures])) for name in AVERAGED},
             )
         )
