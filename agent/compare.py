@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,9 +34,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "simulator": ("model.kind=simulator", "steps=1"),  # nothing to be learned in more
 }
 
-# What --quick compares, and for how many decisions a task: fifteen minutes on two cores.
-QUICK_STEPS = {"inverted-pendulum": 2500, "reacher": 1500, "cartpole-swingup": 4000}
+# What --quick compares: fifteen minutes on two cores, where compiling would take half of them.
+QUICK_STEPS = {"inverted-pendulum": 2500, "reacher": 1000, "cartpole-swingup": 2500}
 QUICK_FAMILIES = ("jepa", "jepa without a", "autoregressive+a", "autoregressive")
+QUICK_SETTINGS = (
+    *("compile=off", "learner.batch=64", "planner.iterations=2", "final_episodes=5"),
+    "eval_interval=1000000",  # at the end alone
+)
+_SMALLER = ("model.width=32", "model.layers=1", "model.heads=2")
+QUICK_FAMILY_SETTINGS = {"autoregressive+a": _SMALLER, "autoregressive": _SMALLER}
 QUICK_SEEDS, SEEDS = 2, 3
 
 
@@ -79,12 +86,14 @@ def lay_out(
     steps: Mapping[str, int],
     overrides: Sequence[str],
     out: Path,
+    quick: bool = False,
 ) -> list[Cell]:
     """All cells, those of the first seed first.
 
     Args:
         tasks: what a run of each starts from, as of `load_preset`.
         steps: decisions of each task's runs; without one, the preset's.
+        quick: smaller in all that takes time, see `QUICK_SETTINGS`.
         overrides: `key=value` for all cells; they beat what a family sets.
 
     Raises:
@@ -99,6 +108,8 @@ def lay_out(
                         # All get the same number of steps: nobody stops early.
                         *(f"seed={seed}", "solved=null", "threads=1", f"planner.kind={planner}"),
                         *([f"steps={steps[task]}"] if task in steps else []),
+                        *(QUICK_SETTINGS if quick else ()),
+                        *(QUICK_FAMILY_SETTINGS.get(family, ()) if quick else ()),
                         *(*FAMILIES[family], *overrides),
                     ]
                     config = resolve(base, settings)
@@ -137,6 +148,7 @@ def run_all(cells: Sequence[Cell], jobs: int, watch: Callable[[int, list[str]], 
     waiting = [cell for cell in cells if not cell.done]
     running: list[tuple[Cell, subprocess.Popen[bytes]]] = []
     failed: list[Cell] = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -148,6 +160,7 @@ def run_all(cells: Sequence[Cell], jobs: int, watch: Callable[[int, list[str]], 
             running = [pair for pair in running if pair not in over]
             watch(sum(cell.done for cell in cells), [cell.run_dir.name for cell, _ in running])
     finally:
+        signal.signal(signal.SIGTERM, former)
         for _, process in running:  # they save where they are
             process.terminate()
         for _, process in running:
@@ -197,8 +210,6 @@ def plan_comparison(
     budgets = QUICK_STEPS if quick else {}
     if steps is not None:
         budgets = dict.fromkeys(tasks, steps)
-    # Without evaluations on the way, quick has time for more steps.
-    beneath = ["eval_interval=1000000"] if quick else []
     default = QUICK_FAMILIES if quick else FAMILIES
     return lay_out(
         tasks,
@@ -206,6 +217,7 @@ def plan_comparison(
         choose("planner", planners, PLANNERS),
         seeds or (QUICK_SEEDS if quick else SEEDS),
         budgets,
-        [*beneath, *overrides],
+        overrides,
         out,
+        quick,
     )

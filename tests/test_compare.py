@@ -16,7 +16,15 @@ from tests.small_models import make, rng, stir
 from worldplan.agent.agent import Agent
 from worldplan.agent.cell import MEASURES
 from worldplan.agent.cli import app
-from worldplan.agent.compare import FAMILIES, QUICK_STEPS, Cell, choose, lay_out, run_all
+from worldplan.agent.compare import (
+    FAMILIES,
+    QUICK_STEPS,
+    Cell,
+    choose,
+    lay_out,
+    plan_comparison,
+    run_all,
+)
 from worldplan.agent.comparison import AVERAGED, Row, collect, pair_up, table
 from worldplan.agent.config import load_preset, resolve
 from worldplan.agent.evaluate import evaluate, held_out_seeds
@@ -64,6 +72,16 @@ def test_every_family_and_every_quick_task_is_valid() -> None:
     for task in QUICK_STEPS:
         for settings in FAMILIES.values():
             resolve(load_preset(task), settings)
+
+
+def test_quick_is_three_tasks_four_families_two_seeds(tmp_path: Path) -> None:
+    made = plan_comparison([], [], None, "mppi", None, None, ["discount=0.9"], tmp_path, True)
+    assert len(made) == 3 * 4 * 2
+    for cell in made:
+        assert cell.config.steps == QUICK_STEPS[cell.task]
+        assert cell.config.agent.planner.iterations == 2
+        assert cell.config.agent.discount == 0.9
+    assert {c.config.agent.model.kind for c in made} == {"jepa", "autoregressive"}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
