@@ -17,7 +17,9 @@ from torch import Tensor
 from worldplan.agent.agent import Agent
 from worldplan.agent.config import RunConfig
 from worldplan.agent.diagnostics import diagnose, filtered
+from worldplan.agent.ensemble import MemberAndNoise
 from worldplan.agent.evaluate import evaluate, held_out_seeds
+from worldplan.agent.latent import LatentDistribution
 from worldplan.agent.probe import Probe, fit_probe
 from worldplan.agent.replay import Batch, Replay
 from worldplan.agent.simulator import simulator_of
@@ -51,7 +53,9 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
         decision_ms: median processor time of one decision for one environment.
         error_0_x, error_1_x, error_10_x, error_0_h, ...: see `prediction_errors`.
         action_sensitivity: see `diagnose`.
-        information: nats a step that z carries: KL of the posterior from the prior.
+        information: nats a step that z carries: KL of the posterior from the prior. For an
+            autoregressive model that is the surprise, whose mean is the cross-entropy; for an
+            ensemble, of the member alone.
     """
     seeds = held_out_seeds(config.final_episodes)
     other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
@@ -87,7 +91,7 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
         "decision_ms": _decision_ms(agent, windows.observation[:_DECISIONS, past]),
         **prediction_errors(model, probe, windows, generator),
         "action_sensitivity": diagnose(model, windows, generator)["action_sensitivity"],
-        "information": _information(model, windows),
+        "information": information(model, windows),
     }
 
 
@@ -173,13 +177,18 @@ def _relative_error(predicted: Tensor, came: Tensor) -> float:
 
 
 @torch.no_grad()
-def _information(model: Model, batch: Batch) -> float:
-    """Mean over windows whose first step is there."""
+def information(model: Model, batch: Batch) -> float:
+    """Mean nats that z carries in the first step, over windows that have one; see `measure`."""
     past = model.context - 1
     h, s = filtered(model, batch)
     h_next = model.encode(batch.observation[:, past + 1])
     a = batch.action[:, past]
-    nats = model.posterior(h, s, a, h_next).kl(model.prior(h, s, a))
+    posterior: LatentDistribution = model.posterior(h, s, a, h_next)
+    prior = model.prior(h, s, a)
+    # What an ensemble's noise tells is infinite, being exact: what is left is which member.
+    if isinstance(posterior, MemberAndNoise) and isinstance(prior, MemberAndNoise):
+        posterior, prior = posterior.member, prior.member
+    nats = posterior.kl(prior)
     return float(nats[batch.valid[:, past]].mean())
 
 

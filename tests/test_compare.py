@@ -28,7 +28,7 @@ from worldplan.agent.compare import (
 from worldplan.agent.comparison import AVERAGED, Row, collect, pair_up, table
 from worldplan.agent.config import load_preset, resolve
 from worldplan.agent.evaluate import evaluate, held_out_seeds
-from worldplan.agent.measure import ByLot, prediction_errors, wander
+from worldplan.agent.measure import ByLot, information, prediction_errors, wander
 from worldplan.agent.replay import Batch
 from worldplan.envs import EnvConfig, make_vector
 
@@ -290,3 +290,15 @@ def test_by_lot_chooses_without_looking(toy: dict[str, Any], small: list[str]) -
     with torch.no_grad():
         agent.heads.value.weights[-1].normal_()
     assert not np.array_equal(evaluate(agent, world, held_out_seeds(5)).returns, returns[0])
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "simulator"])
+def test_every_family_can_be_measured(family: str) -> None:
+    config = resolve(load_preset("inverted-pendulum"), FAMILIES[family])
+    agent = Agent(config.agent, 3, 3)
+    batch = line(64)
+    agent.model.normaliser.update(batch.observation.flatten(0, 1))
+    probe: Any = first_three
+    errors = prediction_errors(agent.model, probe, batch, rng())
+    assert np.isfinite(list(errors.values())).all()
+    assert information(agent.model, batch) >= 0
