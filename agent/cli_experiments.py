@@ -81,25 +81,21 @@ def compare(
 
 
 def _show(lines: list[dict[str, Any]]) -> None:
-    """The table as a person reads it; the CSV has more columns."""
-    from rich.table import Table
-
-    columns = {
-        "return": "return", "low": "95% from", "high": "to", "policy": "policy alone",
-        "random": "random", "chance": "by lot", "p_without_a": "p without a",
-        "p_chance": "p by lot", "decision_ms": "ms", "error_1_x": "error x 1",
-        "error_10_x": "10", "error_1_h": "h 1", "error_10_h": "10",
-        "action_sensitivity": "uses a", "information": "nats in z",
-    }  # fmt: skip
-    shown = Table(box=None, pad_edge=False)
-    for name in ("task", "family", "planner"):
-        shown.add_column(name, no_wrap=True)
-    for name in columns.values():
-        shown.add_column(name, justify="right")
+    """The table as a person reads it, in any width."""
     for line in lines:
-        figures = ("-" if line[c] != line[c] else f"{line[c]:.3g}" for c in columns)
-        shown.add_row(line["task"], line["family"], line["planner"], *figures)
-    console.print(shown)
+        say = {k: "-" if v != v else f"{v:.3g}" for k, v in line.items() if isinstance(v, float)}
+        console.print(f"[bold]{line['task']}  {line['family']}[/bold]  {line['planner']}")
+        console.print(
+            f"    return {say['return']} (95% {say['low']} to {say['high']}); policy alone "
+            f"{say['policy']}, random actions {say['random']}, planner by lot {say['chance']}; "
+            f"p without a {say['p_without_a']}, p by lot {say['p_chance']}"
+        )
+        console.print(
+            f"    error 1 and 10 steps ahead: of x {say['error_1_x']}, {say['error_10_x']}; of h "
+            f"{say['error_1_h']}, {say['error_10_h']}; sensitivity to a "
+            f"{say['action_sensitivity']}; {say['information']} nats in z; "
+            f"{say['decision_ms']} ms a decision"
+        )
 
 
 def report(

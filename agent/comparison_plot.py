@@ -36,9 +36,10 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
     place = {line: len(lines) - 1 - i for i, line in enumerate(lines)}
     names = [f"{family}, {planner}" if len(planners) > 1 else family for family, planner in lines]
     height = 0.36 * len(lines) + 0.75
+    columns = (1, 2, 4)[min(len(tasks), 3) - 1]  # of the legend
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, axes = pyplot.subplots(
-            2, len(tasks), figsize=(1.6 + 2.5 * len(tasks), 2 * height + 0.75),
+            2, len(tasks), figsize=(1.6 + 2.5 * len(tasks), 2 * height + 0.35 + 1.6 / columns),
             layout="constrained", squeeze=False, sharey=True,
         )  # fmt: skip
         for column, task in enumerate(tasks):
@@ -65,8 +66,8 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
             panel.grid(axis="y", color="0.92")
             panel.set_axisbelow(True)
         figure.legend(
-            handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=8,
-            columnspacing=1.2, handletextpad=0.5,
+            handles=_legend(), loc="outside lower center", frameon=False, fontsize=8,
+            ncols=columns, columnspacing=1.2, handletextpad=0.5,
         )  # fmt: skip
         figure.savefig(path, dpi=160)
         pyplot.close(figure)
