@@ -1,18 +1,17 @@
-"""The command line: train, evaluate, rollout, imagine, tasks."""
+"""The command line: train, evaluate, rollout, imagine, tasks; others in `cli_experiments`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
-from rich.console import Console
 
+from worldplan.agent.cli_experiments import compare, report
+from worldplan.agent.terminal import console
+from worldplan.agent.terminal import plainly as _plainly
 from worldplan.envs import EnvironmentFault
 from worldplan.envs import tasks as list_tasks
 
@@ -22,7 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-console = Console(soft_wrap=True)
 
 Overrides = Annotated[
     list[str] | None,
@@ -38,16 +36,6 @@ Episodes = Annotated[int, typer.Option(min=1, help="number of held-out episodes"
 def main() -> None:
     """Entry point of the `worldplan` command."""
     app()
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Turns what a user can mend into one line on standard error and exit status 1."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, EnvironmentFault) as error:
-        print(f"worldplan: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -253,6 +241,10 @@ def tasks() -> None:
         console.print(f"    {task.description}")
     console.print("\nAn extra is installed by: pip install 'worldplan\\[EXTRA]'")
     console.print("Any other Gymnasium environment: worldplan train --env ID")
+
+
+app.command()(compare)
+app.command()(report)
 
 
 def _saved_config(run_dir: Path) -> Any:

@@ -33,6 +33,12 @@ def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
     return h, s
 
 
+def filtered(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embedding (S, H) and state (S, S') once a window's first `context` observations are seen."""
+    h, s = present(model, batch)
+    return h[:, model.context - 1], s
+
+
 @torch.no_grad()
 def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
     """Collapse of Enc, and whether Pred uses what it is given.
@@ -49,7 +55,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     """
     first = model.context - 1
     h, s = present(model, batch)
-    now, act = h[:, first], batch.action[:, first]
+    now, act, following = h[:, first], batch.action[:, first], h[:, first + 1]
     shuffled = act[torch.randperm(len(act), generator=generator)]
     shape = (2, len(act), model.noise_dim)
     luck, other = torch.randn(shape, generator=generator).unbind()
@@ -58,7 +64,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         z = model.prior(now, s, action).sample(noise)
         return model.expect(model.predict(now, s, z, action))
 
-    spread = (h[:, first + 1] - h[:, first + 1].mean(0)).square().sum(-1).mean().clamp(min=1e-12)
+    spread = (following - following.mean(0)).square().sum(-1).mean().clamp(min=1e-12)
 
     def distance(p: Tensor, q: Tensor) -> float:
         return float(((p - q).square().sum(-1).mean() / spread).sqrt())
@@ -70,7 +76,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         "effective_rank": effective_rank(now),
         "action_sensitivity": distance(predict(shuffled, luck), predicted),
         "latent_sensitivity": distance(predict(act, other), predicted),
-        "model_error": distance(predicted, h[:, first + 1]),
+        "model_error": distance(predicted, following),
     }
 
 

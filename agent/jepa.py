@@ -34,6 +34,7 @@ class JEPAConfig(BaseModel):
     )
     simnorm_group: int = Field(default=8, ge=2, description="simplex size of SimNorm")
     latent: LatentConfig = Field(default_factory=NoLatentConfig, description="z")
+    action: bool = Field(default=True, description="a; false: the same model, blind to actions")
     consistency: float = Field(default=20.0, ge=0, description="weight of the embedding loss")
     encoder_ema: float = Field(
         default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
@@ -65,6 +66,7 @@ class JEPA(LearnedModel):
         self.embedding_dim, self.latent_dim = c.embedding, c.latent.width
         self.noise_dim = c.latent.noise
         self.feature_dim = c.embedding + self.memory_dim
+        self.uses_action = c.action
         self.latent = c.latent
         self.normaliser = Normaliser(observation_dim)
         # One hidden layer, as in TD-MPC2: low-dimensional observations need no more.
@@ -105,7 +107,7 @@ class JEPA(LearnedModel):
         return torch.cat([h, s[..., self.embedding_dim :]], -1) if self.memory_dim else h
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        step = torch.cat([self.features(h, s), z, a], -1)
+        step = torch.cat([self.features(h, s), z, self._seen(a)], -1)
         h_next: Tensor = self.embedding_norm(self.dynamics(step))
         if not self.memory_dim:
             return h_next
@@ -123,13 +125,17 @@ class JEPA(LearnedModel):
         f = self.features(h, s)
         if not self.latent_dim:
             return self.latent.distribution(f[..., :0])
-        return self.latent.distribution(self.prior_net(torch.cat([f, a], -1)))
+        return self.latent.distribution(self.prior_net(torch.cat([f, self._seen(a)], -1)))
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
         f = self.features(h, s)
         if not self.latent_dim:
             return self.latent.distribution(f[..., :0])
-        return self.latent.distribution(self.posterior_net(torch.cat([f, a, h_next], -1)))
+        seen = torch.cat([f, self._seen(a), h_next], -1)
+        return self.latent.distribution(self.posterior_net(seen))
+
+    def _seen(self, a: Tensor) -> Tensor:
+        return a if self.uses_action else torch.zeros_like(a)
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
         """State at the next step (B, S), after seeing h_next; where not valid (B,), starts anew.

@@ -110,6 +110,19 @@ def test_proposals_of_the_policy_join_the_search() -> None:
     assert not torch.equal(step(with_policy, x)[0], step(without, x)[0])
 
 
+def test_without_the_action_variable_all_plans_cost_the_same() -> None:
+    def costs(**model: Any) -> torch.Tensor:
+        a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, **model})
+        generator = torch.Generator().manual_seed(0)
+        h, s = a.filter(torch.randn(64, 3, generator=generator)[:1].expand(64, 3), a.initial(64))
+        plans = torch.randn(3, 64, 2, generator=generator)
+        return a._predicted_return(h, s, plans, torch.zeros(3, 64, 0))
+
+    blind, seeing = costs(action=False), costs(action=True)
+    assert (blind == blind[0]).all()
+    assert (seeing != seeing[0]).any()
+
+
 def test_a_reset_forgets_one_environment_only() -> None:
     a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, "context": 3})
     generator = torch.Generator().manual_seed(0)

@@ -64,6 +64,27 @@ def test_pred_is_a_function_of_all_it_is_given(kind: str, context: int) -> None:
 
 @pytest.mark.parametrize("context", [1, 3])
 @pytest.mark.parametrize("kind", list(LATENTS))
+def test_without_the_action_variable_no_output_depends_on_a(kind: str, context: int) -> None:
+    blind = stirred(kind, context, action=False)
+    assert not blind.uses_action
+    seeing = stirred(kind, context)
+    assert [p.shape for p in blind.parameters()] == [p.shape for p in seeing.parameters()]
+    h, h_next = blind.encode(torch.randn(2, 5, 3, generator=rng())).unbind()
+    s, noise = blind.initial_state(h), torch.randn(5, blind.noise_dim, generator=rng(1))
+    a, other = torch.randn(2, 5, 2, generator=rng(2)).unbind()
+
+    def outputs(model: JEPA, a: Tensor) -> tuple[Tensor, ...]:
+        z = model.prior(h, s, a).sample(noise)
+        happened = model.posterior(h, s, a, h_next).sample(noise)
+        return z, happened, model.predict(h, s, z, a), model.predict(h, s, happened, a)
+
+    for one, two in zip(outputs(blind, a), outputs(blind, other), strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(outputs(seeing, a)[2], outputs(seeing, other)[2])
+
+
+@pytest.mark.parametrize("context", [1, 3])
+@pytest.mark.parametrize("kind", list(LATENTS))
 def test_a_batch_equals_its_rows_one_by_one(kind: str, context: int) -> None:
     model = stirred(kind, context)
     x, x_next = torch.randn(2, 6, 3, generator=rng()).unbind()

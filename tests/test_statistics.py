@@ -4,9 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test as scipys
 from scipy.stats import trim_mean
 
-from worldplan.agent.statistics import bootstrap_ci, iqm, mean, summary
+from worldplan.agent.statistics import (
+    bootstrap_ci,
+    iqm,
+    mean,
+    nested_ci,
+    permutation_test,
+    summary,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,53 @@ def test_bootstrap_of_the_mean_is_near_the_normal_interval() -> None:
 def test_bootstrap_takes_a_statistic() -> None:
     x = [1.0, 2, 3, 4, 5, 6, 7, 1000]
     assert bootstrap_ci(x, np.median)[1] < 10 < bootstrap_ci(x)[1]
+
+
+def test_nested_bootstrap_by_hand() -> None:
+    # Two seeds whose episodes agree: the mean is 0, 1 and 2 with probabilities 1/4, 1/2, 1/4.
+    assert nested_ci([[0, 0, 0], [2, 2]], level=0.95) == (0, 2)
+    assert nested_ci([[0, 0, 0], [2, 2]], level=0.4) == (1, 1)
+    # One seed: its episodes alone vary.
+    assert nested_ci([[0, 2]], level=0.95) == (0, 2)
+    assert nested_ci([[1, 2, 3], [5]]) == nested_ci([[1, 2, 3], [5]])
+
+
+def test_nested_bootstrap_is_wider_than_one_that_takes_episodes_of_a_seed_for_independent() -> None:
+    seeds = [np.full(10, value) for value in (0.0, 1.0, 5.0)]
+    low, high = nested_ci(seeds)
+    flat_low, flat_high = bootstrap_ci(np.concatenate(seeds))
+    assert high - low > 2 * (flat_high - flat_low)
+
+
+def test_permutation_test_by_hand() -> None:
+    # Of the 6 ways to call two of four numbers x, {1, 2} and {3, 4} differ as much as observed.
+    assert permutation_test(([1, 2], [3, 4])) == pytest.approx(2 / 6)
+    # 20 ways for three and three; the extremes are two of them.
+    assert permutation_test(([1, 2, 3], [7, 8, 9])) == pytest.approx(2 / 20)
+    # Differences -3, -1.5 and 4.5: the observed one is second.
+    assert permutation_test(([0], [1, 5])) == pytest.approx(2 / 3)
+    # Two such pairs that point the same way: 2 of 400; opposite ways: nothing is seen.
+    clear = ([1, 2, 3], [7, 8, 9])
+    assert permutation_test(clear, clear) == pytest.approx(2 / 400)
+    assert permutation_test(clear, clear[::-1]) == 1
+    assert permutation_test(([5, 5], [5, 5])) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_permutation_test_is_scipys_where_all_exchanges_are_tried(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(0, 1, 5), rng.normal(1, 2, 5)
+    wanted = scipys((x, y), lambda u, v: np.mean(u) - np.mean(v), n_resamples=np.inf)
+    assert permutation_test((x, y)) == pytest.approx(wanted.pvalue)
+
+
+def test_permutation_test_by_chance_is_near_the_exact_one_and_never_zero() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(0, 1, 7), rng.normal(1, 1, 7)
+    exact = permutation_test((x, y))
+    assert permutation_test((x, y), resamples=3000) == pytest.approx(exact, abs=0.02)
+    assert permutation_test((x, y), resamples=3000) == permutation_test((x, y), resamples=3000)
+    assert permutation_test((np.zeros(20), np.ones(20)), resamples=99) == pytest.approx(1 / 100)
 
 
 def test_summary() -> None:

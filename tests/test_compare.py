@@ -1,0 +1,304 @@
+"""Comparing families: what cells are, what they amount to, and going on after a cut."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.small_models import make, rng, stir
+from worldplan.agent.agent import Agent
+from worldplan.agent.cell import MEASURES
+from worldplan.agent.cli import app
+from worldplan.agent.compare import (
+    FAMILIES,
+    QUICK_STEPS,
+    Cell,
+    choose,
+    lay_out,
+    plan_comparison,
+    run_all,
+)
+from worldplan.agent.comparison import AVERAGED, Row, collect, pair_up, table
+from worldplan.agent.config import load_preset, resolve
+from worldplan.agent.evaluate import evaluate, held_out_seeds
+from worldplan.agent.measure import ByLot, information, prediction_errors, wander
+from worldplan.agent.replay import Batch
+from worldplan.envs import EnvConfig, make_vector
+
+TOY = "toy_envs:ToyPoint-v0"
+TESTS = str(Path(__file__).parent)
+
+
+def compare(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["compare", *words])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def cells(out: Path, small: Sequence[str], **how: Any) -> list[Cell]:
+    tasks = {"toy": {"task": "toy", "env": {"id": TOY}}}
+    given = {"families": ["jepa", "jepa without a"], "seeds": 2, "steps": {"toy": 50}, **how}
+    return lay_out(tasks, given["families"], ["mppi"], given["seeds"], given["steps"], small, out)
+
+
+# Cells
+
+
+def test_cells_differ_in_nothing_but_what_their_family_sets(
+    tmp_path: Path, small: list[str]
+) -> None:
+    made = cells(tmp_path, small)
+    assert [(c.seed, c.family) for c in made] == [
+        (seed, family) for seed in range(2) for family in ("jepa", "jepa without a")
+    ]
+    assert {c.config.steps for c in made} == {50}
+    assert {c.config.solved for c in made} == {None}
+    seeing, blind = made[:2]
+    one, other = seeing.config.model_dump(), blind.config.model_dump()
+    assert one["agent"]["model"].pop("action")
+    assert not other["agent"]["model"].pop("action")
+    assert one == other
+    assert blind.run_dir.name == "toy-jepa_without_a-mppi-0"
+
+
+def test_every_family_and_every_quick_task_is_valid() -> None:
+    for task in QUICK_STEPS:
+        for settings in FAMILIES.values():
+            resolve(load_preset(task), settings)
+
+
+def test_quick_is_three_tasks_four_families_two_seeds(tmp_path: Path) -> None:
+    made = plan_comparison([], [], None, "mppi", None, None, ["discount=0.9"], tmp_path, True)
+    assert len(made) == 3 * 4 * 2
+    for cell in made:
+        assert cell.config.steps == QUICK_STEPS[cell.task]
+        assert cell.config.agent.planner.iterations == 2
+        assert cell.config.agent.discount == 0.9
+    assert {c.config.agent.model.kind for c in made} == {"jepa", "autoregressive"}
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    assert choose("family", "jepa, jepa without a,jepa", FAMILIES) == ["jepa", "jepa without a"]
+    with pytest.raises(ValueError, match=r"no family is called 'jeppa'\. Did you mean 'jepa'"):
+        choose("family", "jeppa", FAMILIES)
+    assert "Did you mean 'mppi'" in compare("reacher", "--planners", "mpi", code=1)
+    assert "Did you mean 'reacher'" in compare("reachr", code=1)
+    assert "expected tasks" in compare(code=1)
+
+
+def test_other_settings_do_not_go_into_the_same_folder(tmp_path: Path, small: list[str]) -> None:
+    cells(tmp_path, small)
+    cells(tmp_path, small)
+    with pytest.raises(ValueError, match="made with other settings"):
+        cells(tmp_path, small, steps={"toy": 51})
+
+
+# Going on
+
+
+def test_a_tiny_comparison_end_to_end_and_again(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, os.environ.get("PYTHONPATH", "")]))
+    words = ["--env", TOY, "--seeds", "1", "--steps", "60", "--out", str(tmp_path), *small]
+    words += ["--jobs", "2", "--families", "jepa,jepa without a"]
+    said = compare(*words)
+    assert "2 runs" in said
+    assert "jepa against jepa without a, mppi, over 1 tasks, exchanging seeds: p = 1.000" in said
+    with (tmp_path / "table.csv").open() as file:
+        seeing, blind = csv.DictReader(file)
+    assert (seeing["family"], blind["family"]) == ("jepa", "jepa without a")
+    assert float(seeing["action_sensitivity"]) > 0
+    assert float(blind["action_sensitivity"]) == 0
+    assert seeing["random"] == blind["random"]
+    assert float(seeing["decision_ms"]) > 0
+    assert float(seeing["error_0_h"]) == 0
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+    # One cell is done; of the other the last evaluation and all after it are missing.
+    done, other = sorted((tmp_path / "runs").iterdir())
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*")}
+    for name in ("result.json", MEASURES):
+        (other / name).unlink()
+    table_before = (tmp_path / "table.csv").read_text()
+    assert "2 runs" in compare(*words)
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("*")} == before
+    after = (tmp_path / "table.csv").read_text()
+    assert _without_times(after) == _without_times(table_before), "as if nothing had happened"
+
+
+def _without_times(text: str) -> list[dict[str, str]]:
+    return [
+        {k: v for k, v in row.items() if k != "decision_ms"}
+        for row in csv.DictReader(text.splitlines())
+    ]
+
+
+def test_a_failed_cell_is_named_and_the_others_are_finished(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # so that no cell finds the toy
+    made = cells(tmp_path, small, seeds=1)
+    for name in ("result.json", MEASURES):  # the first one was done before
+        (made[0].run_dir / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"1 of 2 cells failed.*cannot import 'toy_envs'"):
+        run_all(made, 1, lambda done, now: None)
+
+
+# What they amount to
+
+
+def row(task: str, uses_action: bool, returns: list[list[float]], chance: float = 0) -> Row:
+    return Row(
+        *(task, f"jepa {uses_action}", "mppi", "jepa"),
+        uses_action=uses_action,
+        steps=10,
+        returns=returns,
+        policy=returns,
+        random=[[1, 3]],
+        chance=[[chance, chance]],
+        measures=dict.fromkeys(AVERAGED, 0.5),
+    )
+
+
+def test_the_table_by_hand() -> None:
+    rows = [
+        row("a", True, [[7, 8], [9, 10]]),
+        row("a", False, [[1, 2], [3, 4]], chance=2.5),
+        row("b", True, [[5, 5], [7, 7]]),
+        row("b", False, [[1, 1], [1, 1]]),
+    ]
+    pairs = pair_up(rows)
+    (pair,) = pairs
+    assert pair.by_task["a"] == pytest.approx(2 / 70)  # of 70 ways to call four of eight seeing
+    # Seeds: 2 against 2 in both tasks; both labellings of each task that show the whole
+    # difference, in the same direction: 2 of 36.
+    assert pair.overall == pytest.approx(2 / 36)
+    first, second, *_ = table(rows, pairs)
+    assert (first["return"], first["seeds"], first["episodes"]) == (8.5, 2, 4)
+    assert (first["random"], first["error_1_x"]) == (2, 0.5)
+    assert first["p_without_a"] == pytest.approx(2 / 70)
+    assert np.isnan(second["p_without_a"])
+    assert second["p_chance"] == pytest.approx(1)
+
+
+def test_what_is_not_done_is_left_out(tmp_path: Path, small: list[str]) -> None:
+    made = cells(tmp_path, small)
+    assert collect(made) == []
+    measures = {"uses_action": True, **{k: [1.0] for k in ("policy", "random", "chance")}}
+    for cell, value in ((made[0], 2.0), (made[2], 4.0)):
+        (cell.run_dir / "result.json").write_text(json.dumps({"returns": [value]}))
+        (cell.run_dir / MEASURES).write_text(json.dumps(measures | dict.fromkeys(AVERAGED, value)))
+    (found,) = collect(made)
+    assert (found.family, found.returns, found.mean) == ("jepa", [[2.0], [4.0]], 3)
+    assert found.measures["information"] == 3
+
+
+# Measures
+
+
+def line(count: int = 400, steps: int = 10) -> Batch:
+    """x(t+1) = x(t) + a(t), two dimensions of different size and one that stands still."""
+    x = torch.randn(count, 1, 3, generator=rng()) * torch.tensor([1.0, 100.0, 0.0])
+    a = torch.randn(count, steps, 3, generator=rng(1)) * torch.tensor([1.0, 100.0, 0.0])
+    path = torch.cat([x, x + a.cumsum(1)], 1)
+    zero = torch.zeros(count, steps)
+    return Batch(path, a, zero, zero, zero == 0)
+
+
+def first_three(features: torch.Tensor) -> Any:
+    """A probe for models whose embedding begins with x."""
+    return features[..., :3]
+
+
+class Line(torch.nn.Module):
+    """A model that knows the line, up to a share of the action that it does not see."""
+
+    context, noise_dim, latent_dim, embedding_dim, feature_dim = 1, 0, 0, 3, 3
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.prior = make(3, 3).model.prior  # z of width 0
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    initial_state = expect = encode
+
+    def predict(self, h: torch.Tensor, s: torch.Tensor, z: Any, a: torch.Tensor) -> torch.Tensor:
+        return h + self.share * a
+
+
+def test_prediction_errors_by_hand() -> None:
+    batch = line()
+
+    def errors(share: float) -> dict[str, float]:
+        model: Any = Line(share)
+        probe: Any = first_three
+        return prediction_errors(model, probe, batch, rng())
+
+    assert all(value == pytest.approx(0, abs=1e-6) for value in errors(1.0).values())
+    blind = errors(0.0)
+    # After T steps T of T + 1 parts of the variance are the actions'.
+    for steps in (1, 10):
+        assert blind[f"error_{steps}_x"] == pytest.approx((steps / (steps + 1)) ** 0.5, rel=0.05)
+    # In x each dimension counts alike; in h the large one is all there is.
+    came = batch.observation[:, 1, 1]
+    wanted = batch.action[:, 0, 1].square().mean().sqrt() / came.std(correction=0)
+    assert blind["error_1_h"] == pytest.approx(float(wanted), rel=1e-3)
+
+
+def test_windows_that_end_early_are_not_judged_beyond_their_end() -> None:
+    model = stir(make(3, 3).model)
+    batch = line()
+    probe: Any = first_three
+    whole = prediction_errors(model, probe, batch, rng())
+    batch.valid[:200, 5:] = False
+    batch.observation[:200, 6:] = 1e9
+    cut = prediction_errors(model, probe, batch, rng())
+    assert cut["error_1_x"] == whole["error_1_x"]
+    assert cut["error_10_x"] == pytest.approx(whole["error_10_x"], rel=0.3)
+
+
+def test_wandering_is_the_same_every_time_and_never_the_evaluations(tmp_path: Path) -> None:
+    env = EnvConfig(id=TOY)
+    one, two = (wander(env, 10_000, tmp_path / name) for name in "ab")
+    assert one.transitions == two.transitions > 500
+    draws = [r.sample(np.random.default_rng(0), 64, 0, 1) for r in (one, two)]
+    assert torch.equal(draws[0].observation, draws[1].observation)
+    assert draws[0].action.abs().max() <= 1
+
+
+def test_by_lot_chooses_without_looking(toy: dict[str, Any], small: list[str]) -> None:
+    config = resolve(toy, [*small, "agent.proposals=0"]).agent
+    world = make_vector(EnvConfig(id=TOY), 5)
+    returns = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        returns.append(evaluate(ByLot(config, 2, 1), world, held_out_seeds(5)).returns)
+    np.testing.assert_array_equal(returns[0], returns[1])  # whatever the weights
+    torch.manual_seed(0)
+    agent = Agent(config, 2, 1)
+    with torch.no_grad():
+        agent.heads.value.weights[-1].normal_()
+    assert not np.array_equal(evaluate(agent, world, held_out_seeds(5)).returns, returns[0])
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "simulator"])
+def test_every_family_can_be_measured(family: str) -> None:
+    config = resolve(load_preset("inverted-pendulum"), FAMILIES[family])
+    agent = Agent(config.agent, 3, 3)
+    batch = line(64)
+    agent.learner.model.normaliser.update(batch.observation.flatten(0, 1))
+    probe: Any = first_three
+    errors = prediction_errors(agent.model, probe, batch, rng())
+    assert np.isfinite(list(errors.values())).all()
+    assert information(agent.model, batch) >= 0
