@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import imagine, learned_return, side_by_side
+from worldplan.agent.costs import (
+    Imagination,
+    goal_distance,
+    imagine,
+    learned_return,
+    side_by_side,
+)
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
@@ -102,9 +109,42 @@ class Agent:
         compiled, precision = execution.compiled, execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
         self._search = prepare(self._decide, whole, precision)
+        self._search_plainly = prepare(self._decide, False, precision)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
+        self._goal: Tensor | None = None
+        # What plans are to make large, (R,) of imagined rows, instead of the learned return. It
+        # may be any function, so that a decision is then not compiled.
+        self.objective: Callable[[Imagination], Tensor] | None = None
+
+    def aim(self, goal: npt.ArrayLike | None) -> None:
+        """From now on plans for the least distance to a goal; None: for the learned return.
+
+        The distance is that of embeddings, summed over the horizon.
+
+        Args:
+            goal: an observation (D,), or one for each of B plans (B, D).
+
+        Raises:
+            ValueError: an observation of another shape, or one that is not finite.
+        """
+        self.objective = None
+        self._goal = None if goal is None else self._observation(goal).reshape(
+            -1, self.observation_dim
+        )
+
+    def minimise(
+        self, cost: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]
+    ) -> None:
+        """From now on plans for the least cost of decoded observations, summed over the horizon.
+
+        Args:
+            cost: of observations (T, R, D) -> (T, R), lower is better.
+            decode: reads observations (T, R, D) off features (T, R, F): `probe.fit_probe` fits it.
+        """
+        self._goal = None
+        self.objective = lambda future: -cost(decode(future.features[1:])).sum(0)
 
     def initial(self, batch: int) -> ActorState:
         """What acting remembers before the first step of B environments."""
@@ -130,8 +170,12 @@ class Agent:
 
         `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets
         it. The plan is None unless the planner acts.
+
+        Raises:
+            ValueError: nothing was learned or given to act for.
         """
         batch = observation.shape[0]
+        self._check_purpose(actor, batch)
         plan: Plan | None = None
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
@@ -139,7 +183,9 @@ class Agent:
             features = self.model.features(*self.filter(observation, state))
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            plan, plan_state = self._search(observation, state, *self._luck(batch, generator))
+            search = self._search if self.objective is None else self._search_plainly
+            luck = self._luck(batch, generator)
+            plan, plan_state = search(observation, self._goal, state, *luck)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
@@ -171,14 +217,7 @@ class Agent:
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
         """
-        x = torch.as_tensor(np.asarray(observation, dtype=np.float32))
-        if x.ndim not in (1, 2) or x.shape[-1] != self.observation_dim:
-            raise ValueError(
-                f"expected an observation of shape ({self.observation_dim},) or "
-                f"(batch, {self.observation_dim}), got {tuple(x.shape)}"
-            )
-        if not torch.isfinite(x).all():
-            raise ValueError("expected a finite observation, got NaN or infinity in it")
+        x = self._observation(observation)
         batch = x.reshape(-1, self.observation_dim)
         if self._state is None:
             self._state = self.initial(batch.shape[0])
@@ -209,6 +248,30 @@ class Agent:
             )
         return h, s
 
+    def _observation(self, given: npt.ArrayLike) -> Tensor:
+        """One or a batch of them, checked."""
+        x = torch.as_tensor(np.asarray(given, dtype=np.float32))
+        if x.ndim not in (1, 2) or x.shape[-1] != self.observation_dim:
+            raise ValueError(
+                f"expected an observation of shape ({self.observation_dim},) or "
+                f"(batch, {self.observation_dim}), got {tuple(x.shape)}"
+            )
+        if not torch.isfinite(x).all():
+            raise ValueError("expected a finite observation, got NaN or infinity in it")
+        return x
+
+    def _check_purpose(self, actor: Actor, batch: int) -> None:
+        given = self._goal is not None or self.objective is not None
+        if not self.config.learner.heads and actor != "random" and not (
+            given and actor == "planner"
+        ):
+            raise ValueError(
+                f"the {actor} of an agent that learned no reward has nothing to act for; expected "
+                "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
+            )
+        if self._goal is not None and len(self._goal) not in (1, batch):
+            raise ValueError(f"expected one goal or {batch}, one a plan, got {len(self._goal)}")
+
     def _remember(self, state: ActorState, observation: Tensor, action: Tensor) -> ActorState:
         if self.model.context == 1:
             return state
@@ -234,6 +297,7 @@ class Agent:
     def _decide(
         self,
         observation: Tensor,
+        goal: Tensor | None,
         state: ActorState,
         noise: PlanNoise,
         will: Tensor | None,
@@ -246,15 +310,24 @@ class Agent:
         if will is not None and luck is not None:
             proposals = self._proposals(h, s, will, luck)
 
+        target = None if goal is None else self.model.encode(goal)
+        value_of = self._return if self.objective is None else self._predicted_return
+
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            value = self._return(*side_by_side(h, s, actions, latent))
+            value = value_of(*side_by_side(h, s, actions, latent), target)
             return -value.view(*actions.shape[:2], latent.shape[0])
 
         return self.planner.search(cost, state.plan, noise, proposals, began=began)
 
-    def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        """Of rows imagined side by side (R,)."""
+    def _predicted_return(
+        self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None
+    ) -> Tensor:
+        """Of rows imagined side by side (R,), or what stands for it; the target is (B, H)."""
         future = imagine(self.model, h, s, actions, noise)
+        if self.objective is not None:
+            return self.objective(future)
+        if target is not None:
+            return -goal_distance(future, target)
         return learned_return(self.model, self.heads, self.config.discount, future)
 
     def _proposals(self, h: Tensor, s: Tensor, will: Tensor, luck: Tensor) -> Tensor:

@@ -77,20 +77,14 @@ def learned_return(model: WorldModel, heads: Heads, discount: float, future: Ima
     return total
 
 
-def goal_distance(model: WorldModel, goal: Tensor, h: Tensor, s: Tensor) -> TrajectoryCost:
-    """Squared distance to the goal's embedding (B, H), summed over the horizon.
+def goal_distance(future: Imagination, goal: Tensor) -> Tensor:
+    """Squared distance (R,) to the goal's embedding (B, H), summed over the horizon.
 
     Summed, not at the end alone: a plan that arrives early is better than one that arrives late
     (97 against 89 successes of 100 in eb_jepa's comparison).
     """
-
-    def cost(actions: Tensor, noise: Tensor) -> Tensor:
-        B, N, _, _ = actions.shape
-        future = imagine(model, *side_by_side(h, s, actions, noise))
-        reached = future.h[1:].view(-1, B, N, noise.shape[0], goal.shape[-1])
-        return ((reached - goal[:, None, None]) ** 2).sum(-1).sum(0)
-
-    return cost
+    reached = future.h[1:].unflatten(1, (len(goal), -1))  # the rows of one plan stand together
+    return (reached - goal[:, None]).square().sum(-1).sum(0).flatten()
 
 
 def action_penalty(actions: Tensor, noise: Tensor) -> Tensor:

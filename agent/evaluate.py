@@ -57,6 +57,8 @@ def evaluate(
 ) -> Evaluation:
     """Runs one episode per seed; B = env.num_envs must be their number.
 
+    Where the task sets a goal, the agent aims at it, unless it was given an objective.
+
     `watch` is called with the number of decisions made so far.
     """
     if len(seeds) != env.num_envs:
@@ -67,6 +69,9 @@ def evaluate(
     generator = torch.Generator().manual_seed(seeds[0])
     state = agent.initial(batch)
     observation = env.reset(seeds)
+    goals = env.goals()
+    if goals is not None and agent.objective is None:
+        agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
     returns, realised, predicted = np.zeros(batch), np.zeros(batch), np.full(batch, np.nan)

@@ -22,6 +22,11 @@ from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
+# The project's own tasks and their time limits in frames; registered when one is asked for.
+_OWN = {
+    "worldplan/Reach-v0": ("worldplan.envs.reach:Reach", 50),
+    "worldplan/TwoRooms-v0": ("worldplan.envs.rooms:TwoRooms", 200),
+}
 
 
 class EnvConfig(BaseModel):
@@ -85,6 +90,9 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
             kwargs.setdefault("render_kwargs", _DM_CONTROL_CAMERA)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
+    if name in _OWN and name not in gym.registry:
+        entry_point, limit = _OWN[name]
+        gym.register(name, entry_point, max_episode_steps=limit)
     try:
         gym.spec(name)
     except gym.error.Error as error:
@@ -101,7 +109,7 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 
 
 def _unknown(name: str) -> str:
-    by_lower = {known.lower(): known for known in gym.registry}
+    by_lower = {known.lower(): known for known in [*gym.registry, *_OWN]}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     names = " or ".join(repr(by_lower[match]) for match in near)
     hint = f"Did you mean {names}?" if near else "An own environment is named as 'module:EnvId'"
