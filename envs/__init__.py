@@ -2,6 +2,7 @@
 
 from worldplan.envs.make import EnvConfig, make_env, make_vector
 from worldplan.envs.render import choose_backend
+from worldplan.envs.simulate import Simulated, Simulator
 from worldplan.envs.tasks import TaskInfo, tasks
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import EnvironmentFault
@@ -9,6 +10,8 @@ from worldplan.envs.wrappers import EnvironmentFault
 __all__ = [
     "EnvConfig",
     "EnvironmentFault",
+    "Simulated",
+    "Simulator",
     "TaskInfo",
     "VectorEnv",
     "choose_backend",

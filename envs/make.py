@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import mujoco
@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field
 
+from worldplan.envs.physics import ObserveState
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
@@ -40,6 +41,8 @@ class EnvConfig(BaseModel):
     """Simulator frames per decision."""
     kwargs: dict[str, Any] = {}
     """Passed to `gymnasium.make`."""
+    observe: Literal["observation", "state"] = "observation"
+    """What the agent sees: what the environment shows, or MuJoCo's whole state."""
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
@@ -59,6 +62,8 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
         raise
     frames = _frame_limit(env)
     decisions = None if frames is None else math.ceil(frames / config.action_repeat)
+    if config.observe == "state":
+        env = ObserveState(env, config.id)
     flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
     seconds = getattr(env.unwrapped, "dt", None)  # per frame; MuJoCo's and dm_control's have it
     fps = 1 / seconds if seconds else env.metadata.get("render_fps", 30)

@@ -45,6 +45,20 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
         return observation, total, bool(terminated), bool(truncated), info
 
 
+class Rescale:
+    """Maps actions (..., A) in [-1, 1] onto what an environment takes."""
+
+    def __init__(self, inner: spaces.Box) -> None:
+        self._inner = inner
+        low, high = inner.low.astype(np.float64), inner.high.astype(np.float64)
+        self._centre, self._half = (low + high) / 2, (high - low) / 2
+
+    def __call__(self, action: Array) -> NDArray[Any]:
+        """Clipped for rounding: Gymnasium's RescaleAction can exceed the bounds by it."""
+        rescaled = (self._centre + self._half * action).astype(self._inner.dtype)
+        return np.clip(rescaled, self._inner.low, self._inner.high)
+
+
 class Flat(gym.Wrapper[Array, Array, Any, Any]):
     """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
 
@@ -68,9 +82,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
             low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, inner.shape, np.float32)
-        self._inner = inner
-        bounds = inner.low.astype(np.float64), inner.high.astype(np.float64)
-        self._centre, self._half = (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
+        self.rescale = Rescale(inner)
         self._steps = 0
         self._over = True
 
@@ -93,7 +105,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         self._check(action)
         self._steps += 1
         try:
-            observation, reward, terminated, truncated, info = self.env.step(self._rescale(action))
+            observation, reward, terminated, truncated, info = self.env.step(self.rescale(action))
         except _physics_errors() as error:
             raise self._fault(str(error)) from error
         warnings = self._mujoco_warnings()
@@ -138,11 +150,6 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
             raise ValueError(f"{self.name}: expected an action of shape {shape}, got {action!r}")
         if not (np.abs(action) <= 1.0 + 1e-6).all():  # false for NaN as well
             raise ValueError(f"{self.name}: an action must lie in [-1, 1], got {action!r}")
-
-    def _rescale(self, action: Array) -> Any:
-        """Clipped for rounding: Gymnasium's RescaleAction can exceed the bounds by it."""
-        rescaled = (self._centre + self._half * action).astype(self._inner.dtype)
-        return np.clip(rescaled, self._inner.low, self._inner.high)
 
     def _mujoco_warnings(self) -> NDArray[np.int32] | None:
         """MuJoCo's warning counters, where the environment shows its MjData as `data`."""

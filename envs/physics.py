@@ -1,0 +1,63 @@
+"""MuJoCo within an environment: its model, its data and its full state."""
+
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from worldplan.envs.rewards import goal_of
+
+STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS  # time, positions, velocities, activations, plugins
+
+
+def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
+    """MuJoCo's model and data, where an environment shows them as Gymnasium's or dm_control's do."""
+    inner = env.unwrapped
+    physics = getattr(inner, "physics", None)
+    model, data = getattr(inner, "model", None), getattr(inner, "data", None)
+    if physics is not None:
+        model, data = getattr(physics.model, "ptr", None), getattr(physics.data, "ptr", None)
+    known = isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData)
+    return (model, data) if known else None
+
+
+class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
+    """Shows MuJoCo's state (S,) in place of the observation.
+
+    The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), and after it the
+    goal that some tasks keep elsewhere (`rewards.goal_of`). It says all that the future depends on
+    but the solver's warm start. Float32, which `Flat` makes of it, keeps seven digits.
+
+    Raises:
+        ValueError: the environment shows no MuJoCo model and data.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        super().__init__(env)
+        self.name = name
+        self.observation_space = spaces.Box(-np.inf, np.inf, self._state().shape, np.float64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        _, info = self.env.reset(seed=seed, options=options)
+        return self._state(), info
+
+    def step(self, action: Any) -> tuple[NDArray[np.float64], Any, bool, bool, dict[str, Any]]:
+        _, reward, terminated, truncated, info = self.env.step(action)
+        return self._state(), reward, terminated, truncated, info
+
+    def _state(self) -> NDArray[np.float64]:
+        found = physics_of(self.env)
+        if found is None:
+            raise ValueError(
+                f"{self.name!r}: observe=state needs an environment that shows MuJoCo's model and "
+                "data, as Gymnasium's and dm_control's do; expected observe=observation"
+            )
+        model, data = found
+        state = np.empty(mujoco.mj_stateSize(model, STATE))
+        mujoco.mj_getState(model, data, state, STATE)
+        return np.concatenate([state, goal_of(self.name, model)])
