@@ -19,17 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import (
-    Imagination,
-    goal_distance,
-    imagine,
-    learned_return,
-    side_by_side,
-)
+from worldplan.agent.costs import goal_distance, imagine, learned_return, side_by_side
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
+from worldplan.agent.purpose import Purpose, as_observation, decoded
 from worldplan.agent.replay import Batch
 from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
 from worldplan.planners.mppi import MPPIConfig
@@ -113,38 +108,35 @@ class Agent:
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
-        self._goal: Tensor | None = None
-        # What plans are to make large, (R,) of imagined rows, instead of the learned return. It
-        # may be any function, so that a decision is then not compiled.
-        self.objective: Callable[[Imagination], Tensor] | None = None
+        self.purpose = Purpose()
 
     def aim(self, goal: npt.ArrayLike | None) -> None:
-        """From now on plans for the least distance to a goal; None: for the learned return.
-
-        The distance is that of embeddings, summed over the horizon.
+        """From now on plans for the least distance of embeddings to a goal's, summed over time.
 
         Args:
-            goal: an observation (D,), or one for each of B plans (B, D).
+            goal: an observation (D,), or one for each of B plans (B, D). None: plans for the
+                learned return again.
 
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
         """
-        self.objective = None
-        self._goal = None if goal is None else self._observation(goal).reshape(
-            -1, self.observation_dim
-        )
+        self.purpose = Purpose()
+        if goal is not None:
+            x = as_observation(goal, self.observation_dim)
+            self.purpose = Purpose(x.reshape(-1, self.observation_dim))
 
     def minimise(
         self, cost: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]
     ) -> None:
         """From now on plans for the least cost of decoded observations, summed over the horizon.
 
+        Both functions may be anything: a decision is not compiled then.
+
         Args:
-            cost: of observations (T, R, D) -> (T, R), lower is better.
-            decode: reads observations (T, R, D) off features (T, R, F): `probe.fit_probe` fits it.
+            cost: of observations (T, R, D), R futures side by side -> (T, R); lower is better.
+            decode: features (T, R, F) -> observations (T, R, D), as `probe.fit_probe` fits it.
         """
-        self._goal = None
-        self.objective = lambda future: -cost(decode(future.features[1:])).sum(0)
+        self.purpose = Purpose(objective=decoded(cost, decode))
 
     def initial(self, batch: int) -> ActorState:
         """What acting remembers before the first step of B environments."""
@@ -175,7 +167,7 @@ class Agent:
             ValueError: nothing was learned or given to act for.
         """
         batch = observation.shape[0]
-        self._check_purpose(actor, batch)
+        self.purpose.check(actor, batch, self.config.learner.heads)
         plan: Plan | None = None
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
@@ -183,9 +175,9 @@ class Agent:
             features = self.model.features(*self.filter(observation, state))
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            search = self._search if self.objective is None else self._search_plainly
+            search = self._search if self.purpose.objective is None else self._search_plainly
             luck = self._luck(batch, generator)
-            plan, plan_state = search(observation, self._goal, state, *luck)
+            plan, plan_state = search(observation, self.purpose.goal, state, *luck)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
@@ -217,7 +209,7 @@ class Agent:
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
         """
-        x = self._observation(observation)
+        x = as_observation(observation, self.observation_dim)
         batch = x.reshape(-1, self.observation_dim)
         if self._state is None:
             self._state = self.initial(batch.shape[0])
@@ -247,30 +239,6 @@ class Agent:
                 seen[:, t], s, state.actions[:, t], seen[:, t + 1], state.valid[:, t]
             )
         return h, s
-
-    def _observation(self, given: npt.ArrayLike) -> Tensor:
-        """One or a batch of them, checked."""
-        x = torch.as_tensor(np.asarray(given, dtype=np.float32))
-        if x.ndim not in (1, 2) or x.shape[-1] != self.observation_dim:
-            raise ValueError(
-                f"expected an observation of shape ({self.observation_dim},) or "
-                f"(batch, {self.observation_dim}), got {tuple(x.shape)}"
-            )
-        if not torch.isfinite(x).all():
-            raise ValueError("expected a finite observation, got NaN or infinity in it")
-        return x
-
-    def _check_purpose(self, actor: Actor, batch: int) -> None:
-        given = self._goal is not None or self.objective is not None
-        if not self.config.learner.heads and actor != "random" and not (
-            given and actor == "planner"
-        ):
-            raise ValueError(
-                f"the {actor} of an agent that learned no reward has nothing to act for; expected "
-                "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
-            )
-        if self._goal is not None and len(self._goal) not in (1, batch):
-            raise ValueError(f"expected one goal or {batch}, one a plan, got {len(self._goal)}")
 
     def _remember(self, state: ActorState, observation: Tensor, action: Tensor) -> ActorState:
         if self.model.context == 1:
@@ -311,7 +279,7 @@ class Agent:
             proposals = self._proposals(h, s, will, luck)
 
         target = None if goal is None else self.model.encode(goal)
-        value_of = self._return if self.objective is None else self._predicted_return
+        value_of = self._return if self.purpose.objective is None else self._predicted_return
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
             value = value_of(*side_by_side(h, s, actions, latent), target)
@@ -324,8 +292,8 @@ class Agent:
     ) -> Tensor:
         """Of rows imagined side by side (R,), or what stands for it; the target is (B, H)."""
         future = imagine(self.model, h, s, actions, noise)
-        if self.objective is not None:
-            return self.objective(future)
+        if self.purpose.objective is not None:
+            return self.purpose.objective(future)
         if target is not None:
             return -goal_distance(future, target)
         return learned_return(self.model, self.heads, self.config.discount, future)

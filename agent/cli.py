@@ -172,8 +172,8 @@ def rollout(
     dataset: Annotated[Path | None, typer.Option(help="write the transitions to this .npz")] = None,
 ) -> None:
     """Play held-out episodes; film them, or write their transitions."""
-    from worldplan.agent.evaluate import held_out_seeds
     from worldplan.agent.dataset import write_dataset
+    from worldplan.agent.evaluate import held_out_seeds
     from worldplan.agent.film import film_episode, prepare_rendering
     from worldplan.agent.restore import load_with_config
 
@@ -225,7 +225,7 @@ def collect(
 @app.command()
 def fit(
     task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
-    dataset: Annotated[Path, typer.Argument(help=".npz of `collect` or `rollout`")],
+    dataset: Annotated[str, typer.Argument(help=".npz of `collect` or `rollout`, or minari:ID")],
     overrides: Overrides = None,
     updates: Annotated[int, typer.Option(min=1, help="gradient updates")] = 3000,
 ) -> None:
@@ -236,12 +236,14 @@ def fit(
     from worldplan.agent.dataset import read_dataset
     from worldplan.agent.fit import TRIPLES_ALONE
     from worldplan.agent.fit import fit as train_model
+    from worldplan.agent.minari_data import read_minari
     from worldplan.agent.restore import config_json
 
     with _plainly():
         config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
         run_dir = _unused(config)
-        episodes = read_dataset(dataset)
+        source, _, name = dataset.partition(":")
+        episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
         console.print(f"[bold]{task}[/bold]  {dataset}  seed {config.seed}  -> {run_dir}")
         train_model(config, episodes, run_dir, updates, console)
         OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")

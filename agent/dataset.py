@@ -5,6 +5,7 @@ Shapes: L decisions of an episode, K transitions of a data set, D observation, A
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +110,16 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
 
 
 def read_dataset(path: Path) -> list[Episode]:
-    """Episodes of a data set that `write_dataset` wrote; rewards may be missing, and are 0 then.
+    """Episodes of a file that `write_dataset` wrote.
+
+    Rewards may be missing, and are 0 then; so may flags, and every episode is cut off then.
 
     Raises:
-        ValueError: arrays that are missing, or do not fit each other.
+        ValueError: not an .npz, arrays that are missing, or arrays that do not fit each other.
         FileNotFoundError: no such file.
     """
+    if not zipfile.is_zipfile(path) and path.exists():
+        raise ValueError(f"{path} is no .npz; expected a file of `worldplan collect`")
     with np.load(path, allow_pickle=False) as arrays:
         missing = {"observation", "action", "next_observation", "episode"} - set(arrays)
         if missing:
@@ -129,14 +134,14 @@ def read_dataset(path: Path) -> list[Episode]:
         raise ValueError(f"{path}: expected one row a transition in each array, got {rows}")
     starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
     episodes = []
-    for rows_of in np.split(np.arange(len(number)), starts[1:]):
-        last = rows_of[-1]
+    for begin, end in zip(starts, [*starts[1:], len(number)], strict=True):
+        rows_of, last = slice(begin, end), end - 1
         terminated = bool(data["terminated"][last]) if "terminated" in data else False
         episodes.append(
             Episode(
-                np.concatenate([data["observation"][rows_of], data["next_observation"][[last]]]),
+                np.concatenate([data["observation"][rows_of], data["next_observation"][last:end]]),
                 data["action"][rows_of],
-                data["reward"][rows_of] if "reward" in data else np.zeros(len(rows_of), np.float32),
+                data["reward"][rows_of] if "reward" in data else np.zeros(end - begin, np.float32),
                 terminated,
                 not terminated,
             )

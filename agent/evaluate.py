@@ -70,7 +70,7 @@ def evaluate(
     state = agent.initial(batch)
     observation = env.reset(seeds)
     goals = env.goals()
-    if goals is not None and agent.objective is None:
+    if goals is not None and agent.purpose.objective is None:
         agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)

@@ -45,7 +45,9 @@ def fit(
     sizes = episodes[0].observation.shape[1], episodes[0].action.shape[1]
     agent = Agent(config.agent, *sizes, execution)
     replay = _remember(episodes, run_dir / "replay", *sizes)
-    agent.model.normaliser.update(torch.from_numpy(np.concatenate([e.observation for e in episodes])))
+    agent.model.normaliser.update(
+        torch.from_numpy(np.concatenate([e.observation for e in episodes]))
+    )
     rng, luck = np.random.default_rng(config.seed), torch.Generator().manual_seed(config.seed)
     curve = Curve(run_dir / "fit.csv")
     c, past = config.agent.learner, agent.model.context - 1

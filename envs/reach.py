@@ -17,9 +17,10 @@ class Reach(ReacherEnv):
     """Gymnasium's Reacher-v5 without its target: same arm and frames of 0.02 s.
 
     Observation (6,): cosine and sine of both joints' angles, their velocities in rad/s over 10.
-    Action (2,): torques, up to `TORQUE` of Reacher's. An episode begins at rest in a random posture with
-    `goal_observation`, that of another random posture at rest. Bringing the tip within `TOLERANCE` of where it
-    is at the goal gives reward 1 and ends the episode; all other rewards are 0.
+    Action (2,): torques, up to `TORQUE` of Reacher's. An episode begins at rest in a random
+    posture with `goal_observation`, that of another random posture at rest. Bringing the tip
+    within `TOLERANCE` of where it is at the goal gives reward 1 and ends the episode; all other
+    rewards are 0.
     """
 
     def __init__(self, **kwargs: Any) -> None:
