@@ -61,7 +61,7 @@ class TwoRooms(MujocoEnv):
 
     Observation (2,): the ball's centre (x, y), within +-0.95 but for the walls' give of 0.02.
     Action (2,): the wanted velocity, up to 1.5 a second in each direction, which the ball follows
-    within 0.01 s. A frame lasts 0.02 s. An episode begins at a random place of a random room with
+    0.005 s behind. A frame lasts 0.02 s. An episode begins at a random place of a random room with
     `goal_observation`, that of a random place in the other. Reaching it, within
     `TOLERANCE`, gives reward 1 and ends the episode; all other rewards are 0.
     """
