@@ -167,7 +167,7 @@ class Agent:
             ValueError: nothing was learned or given to act for.
         """
         batch = observation.shape[0]
-        self.purpose.check(actor, batch, self.config.learner.heads)
+        self.purpose.check(actor, batch, self.config.learner.task_heads)
         plan: Plan | None = None
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1

@@ -21,8 +21,9 @@ from worldplan.agent.dataset import Episode
 from worldplan.agent.diagnostics import collapse_warning, diagnose
 from worldplan.agent.replay import Replay
 from worldplan.agent.restore import config_json, weights
+from worldplan.envs import EnvConfig, make_env
 
-TRIPLES_ALONE = ("learner.heads=false", "agent.proposals=0")  # settings of every fit
+TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
 
 
 def fit(
@@ -34,15 +35,15 @@ def fit(
     Diagnostics go to `fit.csv` in run_dir, ten times.
 
     Raises:
-        ValueError: the episodes' observations or actions are not of one size, or not finite.
+        ValueError: observations or actions of other sizes than the task's, or not finite.
     """
-    assert not config.agent.learner.heads
+    sizes = _sizes(config.env, episodes)
+    assert not config.agent.learner.task_heads
     if config.threads:
         torch.set_num_threads(config.threads)
     execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
     console.print(note)
     torch.manual_seed(config.seed)
-    sizes = episodes[0].observation.shape[1], episodes[0].action.shape[1]
     agent = Agent(config.agent, *sizes, execution)
     replay = _remember(episodes, run_dir / "replay", *sizes)
     agent.model.normaliser.update(
@@ -70,6 +71,20 @@ def fit(
     }  # fmt: skip
     checkpoint.save(run_dir, updates, weights(agent), state)
     return agent
+
+
+def _sizes(env: EnvConfig, episodes: list[Episode]) -> tuple[int, int]:
+    """D and A of the task and its data."""
+    world = make_env(env)
+    wanted = world.observation_space.shape, world.action_space.shape
+    world.close()
+    for e in episodes:
+        if (e.observation.shape[1:], e.action.shape[1:]) != wanted:
+            raise ValueError(
+                f"{env.id} has observations of {wanted[0]} and actions of {wanted[1]}; the data "
+                f"set has {e.observation.shape[1:]} and {e.action.shape[1:]}"
+            )
+    return episodes[0].observation.shape[1], episodes[0].action.shape[1]
 
 
 def _remember(episodes: list[Episode], folder: Path, observation: int, action: int) -> Replay:

@@ -36,7 +36,7 @@ class LearnerConfig(BaseModel):
     task_gradient: bool = Field(
         default=True, description="reward and value shape Enc and Pred; false: triples alone do"
     )
-    heads: bool = Field(
+    task_heads: bool = Field(
         default=True, description="reward, value and policy learn too; false: no reward is read"
     )
 
@@ -106,7 +106,7 @@ class Learner:
         )
         weights = losses.step_weights(valid[C:], c.decay)
         lesson = self.model.learn(x, a, valid, weights, z_noise, extra)
-        if not c.heads:
+        if not c.task_heads:
             return lesson.loss, {k: v.detach() for k, v in lesson.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
         f, z, start, last = lesson.features, lesson.z, lesson.start, lesson.last

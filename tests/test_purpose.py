@@ -26,7 +26,7 @@ def walker(heads: bool = False, execution: Execution = Execution()) -> Agent:  #
     config = {
         "model": {"embedding": 1, "width": 8, "anti_collapse": "none"},
         "heads": {"width": 8, "bins": 5},
-        "learner": {"heads": heads},
+        "learner": {"task_heads": heads},
         "planner": {"kind": "cem", "horizon": 3, "samples": 128, "iterations": 4},
         "proposals": 0,
     }
