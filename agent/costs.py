@@ -83,8 +83,9 @@ def goal_distance(future: Imagination, goal: Tensor) -> Tensor:
     Summed, not at the end alone: a plan that arrives early is better than one that arrives late
     (97 against 89 successes of 100 in eb_jepa's comparison).
     """
-    reached = future.h[1:].unflatten(1, (len(goal), -1))  # the rows of one plan stand together
-    return (reached - goal[:, None]).square().sum(-1).sum(0).flatten()
+    T, R, H = future.h[1:].shape
+    reached = future.h[1:].view(T, len(goal), -1, H)  # the rows of one plan stand together
+    return (reached - goal[:, None]).square().sum((0, 3)).view(R)
 
 
 def action_penalty(actions: Tensor, noise: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from worldplan.envs import VectorEnv, make_env
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
 
 # What a method changes of the preset. SimNorm and layer norm bound the embedding and no more:
 # slowness, with nothing to push apart, would shrink it to a point.
@@ -157,7 +158,8 @@ def play(
 
         def cost(x: Tensor) -> Tensor:
             """Squared distance (T, R) to each plan's goal (B, 1, D)."""
-            return (x.unflatten(1, (pairs, -1)) - goal).square().sum(-1).flatten(1)
+            away = x.view(len(x), pairs, -1, x.shape[-1]) - goal
+            return away.square().sum(-1).flatten(1)
 
         agent.minimise(cost, probe)
     played: Evaluation = evaluate(agent, env, seeds, actor)
@@ -204,7 +206,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     mapped = [m for m, row in rooms["rows"].items() if row.get("map")] if rooms else []
     columns = max(len(mapped), 2)
     figure = plt.figure(figsize=(2.7 * columns, 6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    upper, lower = halves
     for panel, result in zip(
         upper.subplots(1, len(results), squeeze=False)[0], results, strict=True
     ):
@@ -242,7 +245,7 @@ def ways(panel: Any, method: str, row: dict[str, Any]) -> None:
     grid: NDArray[np.float64] = np.array(row["map"])
     panel.imshow(grid, origin="lower", extent=(-1, 1, -1, 1), cmap="viridis", vmin=0, vmax=1)
     for y, height in ((-1.0, 1.3), (0.7, 0.3)):  # the wall, as envs/rooms.py builds it
-        panel.add_patch(plt.Rectangle((-0.05, y), 0.1, height, color="0.3"))
+        panel.add_patch(Rectangle((-0.05, y), 0.1, height, color="0.3"))
     for way, length, goal in zip(row["paths"], row["lengths"], row["goals"], strict=True):
         x, y = np.array(way[: length + 1]).T
         (line,) = panel.plot(x, y, "-", lw=1, color="white")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
@@ -29,22 +30,26 @@ class Reach(ReacherEnv):
         self.action_space = spaces.Box(-TORQUE, TORQUE, (2,), np.float32)
         self.goal_observation: Floats = np.zeros(6)
 
-    def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Floats, np.float64, bool, bool, dict[str, np.float64]]:
         self.do_simulation(action, self.frame_skip)
         # Reacher's target, a ball that nothing collides with, marks the tip's place at the goal.
-        away = self.get_body_com("fingertip") - self.get_body_com("target")
+        away = self.data.body("fingertip").xpos - self.data.body("target").xpos
         reached = bool(np.linalg.norm(away[:2]) <= TOLERANCE)
         if self.render_mode == "human":
-            self.render()
-        return self._get_obs(), float(reached), reached, False, {}
+            self.render()  # type: ignore[no-untyped-call]
+        return self._get_obs(), np.float64(reached), reached, False, {}
 
     def reset_model(self) -> Floats:
-        (start, end), still = self._postures(), np.zeros(4)
-        self.set_state(np.array([*end, 0.0, 0.0]), still)
+        start, end = self._postures()
+        self._put(end)
         self.goal_observation = self._get_obs()
-        tip = self.get_body_com("fingertip")[:2].copy()
-        self.set_state(np.array([*start, *tip]), still)
+        self.data.qpos[2:] = self.data.body("fingertip").xpos[:2]
+        self._put(start)
         return self._get_obs()
+
+    def _put(self, angles: Floats) -> None:
+        self.data.qpos[:2] = angles
+        mujoco.mj_forward(self.model, self.data)
 
     def _postures(self) -> Floats:
         """Two pairs of angles, over all that the joints allow, whose tips are apart."""

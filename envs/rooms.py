@@ -82,20 +82,21 @@ class TwoRooms(MujocoEnv):
         model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
         return model, mujoco.MjData(model)
 
-    def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Floats, np.float64, bool, bool, dict[str, np.float64]]:
         self.do_simulation(action, self.frame_skip)
-        observation = self.data.qpos.copy()
+        observation: Floats = self.data.qpos.copy()
         reached = bool(np.linalg.norm(observation - self.goal_observation) <= TOLERANCE)
         if self.render_mode == "human":
-            self.render()
-        return observation, float(reached), reached, False, {}
+            self.render()  # type: ignore[no-untyped-call]
+        return observation, np.float64(reached), reached, False, {}
 
     def reset_model(self) -> Floats:
         side = self.np_random.choice([-1.0, 1.0])
         start, self.goal_observation = self._place(side), self._place(-side)
         self.model.site("goal").pos[:2] = self.goal_observation
-        self.set_state(start, np.zeros(2))
-        return self.data.qpos.copy()
+        self.data.qpos[:] = start
+        mujoco.mj_forward(self.model, self.data)
+        return start
 
     def _place(self, side: float) -> Floats:
         """A place in the room of that side, clear of the walls."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from small_models import make, noise_batch, rng
-from test_cli import run
 
+from tests.small_models import make, noise_batch, rng
+from tests.test_cli import run
 from worldplan.agent import Agent, load
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.curve import read_curve
@@ -26,12 +26,12 @@ ROOMS = ["planner.samples=32", "planner.horizon=3", "model.width=16", "learner.b
 
 
 def same(a: list[Episode], b: list[Episode]) -> bool:
-    arrays = [
+    names = "observation", "action", "reward", "terminated", "truncated"
+    return len(a) == len(b) and all(
         np.array_equal(getattr(e, name), getattr(f, name))
         for e, f in zip(a, b, strict=True)
-        for name in ("observation", "action", "reward", "terminated", "truncated")
-    ]
-    return all(arrays)
+        for name in names
+    )
 
 
 def test_collect_makes_as_many_steps_as_asked_and_repeats_by_seed() -> None:
@@ -84,8 +84,8 @@ def test_what_is_no_data_set_is_answered(tmp_path: Path) -> None:
     np.savez(path, observation=np.zeros((3, 2)), action=np.zeros((3, 1)))
     with pytest.raises(ValueError, match="has no episode, next_observation; expected"):
         read_dataset(path)
-    np.savez(path, **dict.fromkeys(("observation", "action", "next_observation"), np.zeros((3, 1))),
-             episode=np.zeros(4))  # fmt: skip
+    three = np.zeros((3, 1))
+    np.savez(path, observation=three, action=three, next_observation=three, episode=np.zeros(4))
     with pytest.raises(ValueError, match="one row a transition in each array"):
         read_dataset(path)
     path.write_text("x")
@@ -158,9 +158,8 @@ def test_collect_fit_evaluate_as_commands(tmp_path: Path) -> None:
     said = run("collect", "two-rooms", "--steps", "120", "--out", str(data), "seed=2")
     assert "120 transitions of 3 episodes" in said
     said = run(
-        "fit", "two-rooms", str(data), "--updates", "10", *ROOMS, f"run_dir={run_dir}",
-        "compile=off", "threads=1",
-    )  # fmt: skip
+        "fit", "two-rooms", str(data), "--updates", "10", *ROOMS, f"run_dir={run_dir}", "threads=1"
+    )
     assert f"worldplan evaluate {run_dir}" in said
     assert "mean return" in run("evaluate", str(run_dir), "--episodes", "2")
     assert "already holds a run" in run("fit", "two-rooms", str(data), f"run_dir={run_dir}", code=1)
