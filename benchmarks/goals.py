@@ -138,7 +138,7 @@ def read(agent: Agent, episodes: list[Episode], seed: int) -> tuple[dict[str, fl
     x = torch.from_numpy(np.concatenate([e.observation for e in episodes]))
     h = agent.model.encode(x)
     probe = fit_probe(agent.model.features(h, agent.model.initial_state(h)), x, seed)
-    some = h[:: len(h) // 2000]
+    some = h[:: max(1, len(h) // 2000)]
     spread = float(some.std(0).mean() / some.square().mean().sqrt().clamp(min=1e-12))
     return {"rank": effective_rank(some), "spread": spread, "r2": probe.r2}, probe
 
@@ -168,7 +168,7 @@ def play(
     return {
         "success": float(reached.mean()),
         "ci95": list(bootstrap_ci(reached)),
-        "decisions": float(played.lengths[reached].mean()) if reached.any() else float("nan"),
+        "decisions": float(played.lengths[reached].mean()) if reached.any() else None,
         "ms": 1e3 * played.seconds / int(played.lengths.max()),
         "paths": np.stack(env.path, 1)[:12, :, :2].round(3).tolist(),
         "lengths": played.lengths[:12].tolist(),
@@ -195,7 +195,9 @@ def table(result: dict[str, Any]) -> str:
     head = [result["task"], *(title for title, _ in COLUMNS.values())]
     lines = [head, ["---"] * len(head)]
     for name, row in result["rows"].items():
-        cells = (form.format(row[k]) if k in row else "" for k, (_, form) in COLUMNS.items())
+        cells = (
+            "" if row.get(k) is None else form.format(row[k]) for k, (_, form) in COLUMNS.items()
+        )
         lines.append([name, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
