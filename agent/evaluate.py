@@ -69,8 +69,8 @@ def evaluate(
     generator = torch.Generator().manual_seed(seeds[0])
     state = agent.initial(batch)
     observation = env.reset(seeds)
-    goals = env.goals()
-    if goals is not None and agent.purpose.objective is None:
+    purpose, goals = agent.purpose, env.goals()
+    if goals is not None and purpose.objective is None:
         agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
@@ -91,5 +91,6 @@ def evaluate(
         running &= ~(terminated | truncated)
         if watch is not None:
             watch(int(lengths.max()))
+    agent.purpose = purpose
     seconds = time.perf_counter() - began
     return Evaluation(actor, seeds, returns, lengths, ended, seconds, predicted, realised)

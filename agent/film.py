@@ -36,7 +36,8 @@ def film_episode(
     world = make_env(env, render_mode="rgb_array" if video else None)
     generator = torch.Generator().manual_seed(seed)
     observation, _ = world.reset(seed=seed)
-    if world.has_wrapper_attr("goal_observation") and agent.purpose.objective is None:
+    purpose = agent.purpose
+    if world.has_wrapper_attr("goal_observation") and purpose.objective is None:
         agent.aim(world.get_wrapper_attr("goal_observation"))
     state = agent.initial(1)
     observations, actions, rewards = [observation], [], []
@@ -60,6 +61,7 @@ def film_episode(
             actions.append(action[0].numpy())
             rewards.append(reward)
     finally:
+        agent.purpose = purpose
         if writer is not None:
             writer.close()
         world.close()

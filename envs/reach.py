@@ -1,4 +1,8 @@
-"""Reacher's arm, with a goal that is another observation: bring the arm to another posture."""
+"""Reacher's arm, with a goal that is another observation: bring the arm to another posture.
+
+The elbow's stop is what the wall is in `rooms`: postures on both sides of it look alike and lie
+nearly a whole turn apart.
+"""
 
 from typing import Any
 

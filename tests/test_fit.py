@@ -19,6 +19,7 @@ from worldplan.agent.dataset import Episode, collect, read_dataset, write_datase
 from worldplan.agent.evaluate import evaluate, held_out_seeds
 from worldplan.agent.fit import TRIPLES_ALONE, fit
 from worldplan.agent.minari_data import read_minari
+from worldplan.agent.train import Trainer
 from worldplan.envs import EnvConfig, make_vector
 
 TOY = EnvConfig(id="toy_envs:ToyPoint-v0")
@@ -168,15 +169,39 @@ def test_collect_fit_evaluate_as_commands(tmp_path: Path) -> None:
     )
 
 
-def test_evaluation_aims_at_each_episodes_goal() -> None:
+def test_evaluation_aims_at_each_episodes_goal(monkeypatch: pytest.MonkeyPatch) -> None:
     config = resolve(load_preset("two-rooms"), [*ROOMS, *TRIPLES_ALONE])
     env = make_vector(config.env, 2)
     agent = Agent(config.agent, env.observation_dim, env.action_dim)
+    aims, step = [], agent.step
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        aims.append(agent.purpose)
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(agent, "step", watched)
+    before = agent.purpose
     evaluate(agent, env, held_out_seeds(2))
     goals = env.goals()
     assert goals is not None
-    assert agent.purpose.goal is not None
-    np.testing.assert_array_equal(agent.purpose.goal.numpy(), goals)
+    for aim in aims:
+        assert aim.goal is not None
+        np.testing.assert_array_equal(aim.goal.numpy(), goals)
+    assert agent.purpose is before
+    agent.minimise(lambda x: x[..., 0], lambda f: f)  # a user's own purpose stays
+    aims.clear()
+    evaluate(agent, env, held_out_seeds(2))
+    assert {aim.objective for aim in aims} == {agent.purpose.objective}
+
+
+def test_training_aims_too_and_evaluates_between(tmp_path: Path, small: list[str]) -> None:
+    config = resolve(load_preset("two-rooms"), [*small, "planner.horizon=3", "steps=90"])
+    trainer = Trainer(config, tmp_path, Console(quiet=True))
+    trainer.run()
+    goals = trainer.env.goals()
+    assert goals is not None
+    assert trainer.agent.purpose.goal is not None
+    np.testing.assert_array_equal(trainer.agent.purpose.goal.numpy(), goals)
 
 
 def test_minari_without_minari(monkeypatch: pytest.MonkeyPatch) -> None:
