@@ -215,14 +215,13 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     ):
         bars(panel, result)
     if rooms is not None and mapped:
-        lower.suptitle(
-            "distance of embeddings to the cross (dark: near), and ways of the first pairs",
-            fontsize=10,
-        )
-        for panel, method in zip(
-            lower.subplots(1, columns, squeeze=False)[0], mapped, strict=False
-        ):
+        title = "distance of embeddings to the cross (dark: near); ways from dots to squares"
+        lower.suptitle(title, fontsize=10)
+        panels = lower.subplots(1, columns, squeeze=False)[0]
+        for panel, method in zip(panels, mapped, strict=False):
             ways(panel, method, rooms["rows"][method])
+        for spare in panels[len(mapped) :]:
+            spare.axis("off")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     print(f"drawn to {path}")
