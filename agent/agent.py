@@ -19,14 +19,27 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import goal_distance, imagine, learned_return, side_by_side
+from worldplan.agent.costs import (
+    goal_distance,
+    imagine,
+    itemised_return,
+    learned_return,
+    side_by_side,
+)
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.purpose import Purpose, as_observation, decoded
 from worldplan.agent.replay import Batch
-from worldplan.planners import Plan, PlannerConfigUnion, PlanNoise, PlanState, make_planner
+from worldplan.planners import (
+    ItemisedCost,
+    Plan,
+    PlannerConfigUnion,
+    PlanNoise,
+    PlanState,
+    make_planner,
+)
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
@@ -103,7 +116,7 @@ class Agent:
         # what it calls is.
         compiled, precision = execution.compiled, execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
-        self._search = prepare(self._decide, whole, precision)
+        self._search = prepare(self._decide, whole, precision, wrapped=True)
         self._search_plainly = prepare(self._decide, False, precision)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
@@ -157,11 +170,13 @@ class Agent:
         *,
         explore: bool = False,
         actor: Actor = "planner",
+        explain: bool = False,
     ) -> tuple[Tensor, ActorState, Plan | None]:
         """Chooses actions (B, A) for observations (B, D).
 
         `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets
-        it. The plan is None unless the planner acts.
+        it. With `explain` the plan carries what it promises step by step and how the search went;
+        it is then made slowly, uncompiled in float32. The plan is None unless the planner acts.
 
         Raises:
             ValueError: nothing was learned or given to act for.
@@ -176,8 +191,11 @@ class Agent:
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
             search = self._search if self.purpose.objective is None else self._search_plainly
-            luck = self._luck(batch, generator)
-            plan, plan_state = search(observation, self.purpose.goal, state, *luck)
+            goal, luck = self.purpose.goal, self._luck(batch, generator)
+            if explain:
+                plan, plan_state = self._decide(observation, goal, state, *luck, explain=True)
+            else:
+                plan, plan_state = search(observation, goal, state, *luck)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
@@ -270,6 +288,7 @@ class Agent:
         noise: PlanNoise,
         will: Tensor | None,
         luck: Tensor | None,
+        explain: bool = False,
     ) -> tuple[Plan, PlanState]:
         """Encode, propose, search; will (T,B,P,A) and luck (T,B,P,E) are None without proposals."""
         began = None if self.config.planner.deadline_ms is None else time.perf_counter()
@@ -285,7 +304,18 @@ class Agent:
             value = value_of(*side_by_side(h, s, actions, latent), target)
             return -value.view(*actions.shape[:2], latent.shape[0])
 
-        return self.planner.search(cost, state.plan, noise, proposals, began=began)
+        if not explain:
+            return self.planner.search(cost, state.plan, noise, proposals, began=began)
+
+        def items(actions: Tensor, latent: Tensor) -> Tensor:
+            future = imagine(self.model, *side_by_side(h, s, actions, latent))
+            parts = itemised_return(self.heads, self.config.discount, future)
+            return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
+
+        # A goal or a user's cost is told as one sum.
+        given = goal is not None or self.purpose.objective is not None
+        explained = cost if given else ItemisedCost(cost, items)
+        return self.planner.search(explained, state.plan, noise, proposals, True, began=began)
 
     def _predicted_return(
         self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None

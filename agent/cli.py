@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, rollout, collect, fit, tasks."""
+"""The command line: train, evaluate, rollout, collect, fit, imagine, tasks."""
 
 from __future__ import annotations
 
@@ -67,15 +67,21 @@ def train(
     from worldplan.agent.config import RunConfig, load_preset, resolve
 
     settings = list(overrides or [])
-    if (env or resume) and task is not None:
-        settings.insert(0, task)  # the first word is a setting then, not a preset
-        task = None
     with _plainly():
+        if env and task is not None and "=" not in task:
+            raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
+        if (env or resume) and task is not None:
+            settings.insert(0, task)  # the first word is a setting then, not a preset
+            task = None
         if resume is not None:
             if env or settings:
                 raise ValueError(
                     "--resume goes on with the run's own settings; expected nothing beside it, "
                     f"got {env or ' '.join(settings)!r}"
+                )
+            if (resume / "state.json").is_file():
+                raise ValueError(
+                    f"expected the run {resume.parent.parent} to go on with, got a checkpoint of it"
                 )
             config, run_dir = _saved_config(resume), resume
         else:
@@ -99,6 +105,11 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
         prepare_rendering()
     console.print(f"[bold]{config.task}[/bold]  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
+    if trainer.env.max_episode_steps is None:
+        console.print(
+            f"{config.env.id} states no time limit: if an episode may never end by itself, set "
+            "env.kwargs.max_episode_steps"
+        )
     if not resume:
         OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
     try:
@@ -110,7 +121,10 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
         )
         raise typer.Exit(130) from None
     except (EnvironmentFault, FloatingPointError):
-        console.print(f"the run's data and last checkpoint are safe in {run_dir}")
+        console.print(
+            f"the run is safe up to its last checkpoint; go on with: "
+            f"worldplan train --resume {run_dir}"
+        )
         raise
     from worldplan.agent.plot import plot_curve
     from worldplan.agent.statistics import summary
@@ -148,6 +162,7 @@ def evaluate(
 
     with _plainly():
         who = _actor(actor)
+        _will_write(out, ".json")
         agent, config = load_with_config(run, compiled=True)
         env = make_vector(config.env, episodes)
         with console.status("") as status:
@@ -181,6 +196,8 @@ def rollout(
         who = _actor(actor)
         if video is None and dataset is None:
             raise ValueError("expected --video FILE.mp4, --dataset FILE.npz, or both")
+        _will_write(video, ".mp4")
+        _will_write(dataset, ".npz")
         if video is not None:
             prepare_rendering()
         agent, config = load_with_config(run, compiled=False)
@@ -251,6 +268,32 @@ def fit(
 
 
 @app.command()
+def imagine(
+    run: Run,
+    horizon: Annotated[int, typer.Option(min=1, help="decisions to imagine")] = 50,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="ghosts, each with luck z of its own; default 5, or 1")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="number of the held-out episode")] = 0,
+    start: Annotated[int, typer.Option(min=0, help="decision from which to imagine")] = 0,
+    actor: ActorOption = "planner",
+    passive: Annotated[
+        bool, typer.Option("--passive", help="choose no actions from there on: only watch")
+    ] = False,
+    video: Annotated[Path | None, typer.Option(help="default: imagine.mp4 in the run")] = None,
+    plot: Annotated[Path | None, typer.Option(help="default: imagine.png in the run")] = None,
+) -> None:
+    """Imagine from a real state, beside what really happens under the same actions."""
+    from worldplan.agent.imagined_command import show
+
+    with _plainly():
+        show(
+            run, console, horizon=horizon, samples=samples, seed=seed, start=start,
+            actor=_actor(actor), passive=passive, video=video, plot=plot,
+        )  # fmt: skip
+
+
+@app.command()
 def tasks() -> None:
     """List the presets and what they need."""
     for task in list_tasks().values():
@@ -281,6 +324,15 @@ def _unused(config: Any) -> Path:
             f"`worldplan train --resume {run_dir}`, or choose another run_dir"
         )
     return run_dir
+
+
+def _will_write(file: Path | None, ending: str) -> None:
+    """Finds out before hours are spent on what goes into it."""
+    if file is None:
+        return
+    if file.suffix != ending or file.is_dir():
+        raise ValueError(f"expected a file that ends in {ending}, got {str(file)!r}")
+    file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _actor(name: str) -> Any:

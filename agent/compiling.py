@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
@@ -33,7 +36,7 @@ def resolve(
     Raises:
         ValueError: compile "on" where it cannot be done.
     """
-    obstacle = _obstacle()
+    obstacle = None if compile_ == "off" else _obstacle()
     if compile_ == "on" and obstacle:
         raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
     compiled = compile_ != "off" and obstacle is None
@@ -57,10 +60,12 @@ def prepare(
     precision: torch.dtype = torch.float32,
     *,
     dynamic: bool | None = None,
+    wrapped: bool = False,
 ) -> Callable[P, R]:
     """The function with its matrix products in `precision`, compiled if asked.
 
     `dynamic` as of torch.compile: None makes a form for the first shape, and one for all others.
+    `wrapped` has C++ instead of Python call the kernels: it pays where they are many and small.
     """
 
     def lowered(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -73,9 +78,33 @@ def prepare(
     # Networks never change their structure here, so that calls need not check it again and again:
     # half a millisecond a call.
     options: dict[str, Any] = {
-        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe
+        "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe,
+        "cpp_wrapper": wrapped,
     }
-    return torch.compile(chosen, dynamic=dynamic, options=options)
+    return mending(torch.compile(chosen, dynamic=dynamic, options=options))
+
+
+def mending(function: Callable[P, R]) -> Callable[P, R]:
+    """A compiled function that gets over what a killed run left in the compiler's cache.
+
+    PyTorch 2.13 writes its libraries in place, so that a kill leaves half of one, and every later
+    run ends with "file too short". Such a file is removed, and compiled again.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        try:
+            return function(*args, **kwargs)
+        except BackendCompilerFailed as error:
+            named = re.search(r"ImportError: (.+\.so): ", str(error))
+            if named is None or not Path(named[1]).exists():
+                raise
+            Path(named[1]).unlink()
+        return call(*args, **kwargs)  # another may be broken too
+
+    return call
 
 
 @cache
@@ -83,6 +112,10 @@ def _obstacle() -> str | None:
     """Why compiling is not possible here, or None."""
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         return "no C++ compiler found (on Debian: apt-get install g++)"
+    try:  # it may lack headers, or be another than the one that PyTorch asks for
+        mending(torch.compile(torch.sin))(torch.zeros(8))
+    except RuntimeError as error:
+        return f"a trial of it failed ({str(error).strip().splitlines()[0]})"
     return None
 
 

@@ -64,12 +64,12 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _intervals_follow_steps(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(values.get("steps", 50_000), int):
-            return values
-        steps = values.get("steps", 50_000)
+        steps = values.get("steps", 50_000) if isinstance(values, dict) else None
+        if not isinstance(steps, int | float) or steps % 1:
+            return values  # to be refused: no whole number
         default = {"eval_interval": 10, "checkpoint_interval": 10, "log_interval": 50}
         given = {k: v for k, v in values.items() if v is not None}
-        return {**{k: max(1, steps // share) for k, share in default.items()}, **given}
+        return {**{k: max(1, int(steps) // share) for k, share in default.items()}, **given}
 
     @field_validator("compile", mode="before")
     @classmethod
@@ -126,6 +126,9 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
             raise ValueError(f"cannot read the value in {override!r}: {error}") from error
         assert isinstance(parsed, DictConfig)
         try:
+            _spell_out_kinds(merged, key)
+            if isinstance(parsed.value, str) and OmegaConf.is_dict(OmegaConf.select(merged, key)):
+                key = f"{key}.kind"
             OmegaConf.update(merged, key, parsed.value, force_add=True)
         except OmegaConfBaseException as error:
             raise ValueError(f"cannot set {key!r}: {error}") from error
@@ -136,13 +139,28 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
         raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
 
 
+def _spell_out_kinds(merged: DictConfig, key: str) -> None:
+    """A bare name on the way to key becomes `{kind: name}`, or what is set below would replace it.
+
+    So `planner=icem planner.risk=worst` means the same in either order.
+    """
+    parts = key.split(".")
+    for above in (".".join(parts[:i]) for i in range(1, len(parts))):
+        held = OmegaConf.select(merged, above)
+        if isinstance(held, str):
+            OmegaConf.update(merged, above, {"kind": held}, merge=False)
+
+
 def _explain(error: Any) -> str:
     """One line for one of pydantic's errors."""
     *parents, last = [str(part) for part in error["loc"]] or ["config"]
+    if error["type"] != "extra_forbidden":
+        key = ".".join(_walk([*parents, last])[0])
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}; got {error['input']!r}"
     shown, valid = _walk(parents)
     key = ".".join([*shown, last])
-    if error["type"] != "extra_forbidden":
-        return f"{key}: {error['msg']}; got {error['input']!r}"
+    if not parents:  # what may be written without `agent.` is valid here too
+        valid = [*valid, *AgentConfig.model_fields]
     near = difflib.get_close_matches(last, valid, n=1, cutoff=0.4)
     if near:
         return f"unknown key {key!r}. Did you mean {'.'.join([*shown, near[0]])!r}?"

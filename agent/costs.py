@@ -66,15 +66,30 @@ def learned_return(model: WorldModel, heads: Heads, discount: float, future: Ima
     Each step is discounted by the probability that the episode has lasted so far, so that a
     plan which falls loses what it would have earned after.
     """
+    reward, go_on, total = _outlook(heads, future)
+    for t in reversed(range(len(reward))):
+        total = reward[t] + discount * go_on[t] * total
+    return total
+
+
+def itemised_return(heads: Heads, discount: float, future: Imagination) -> Tensor:
+    """What `learned_return` adds up (T+1, R): each step's discounted reward, and the value last."""
+    reward, go_on, value = _outlook(heads, future)
+    weight, items = torch.ones_like(value), []
+    for r, chance in zip(reward, go_on, strict=True):
+        items.append(weight * r)
+        weight = weight * discount * chance
+    return torch.stack([*items, weight * value])
+
+
+def _outlook(heads: Heads, future: Imagination) -> tuple[Tensor, Tensor, Tensor]:
+    """Reward (T, R) and chance to go on (T, R) of each step, and the value (R,) after the last."""
     # Heads read all steps in one batch once the dynamics are unrolled.
     reward_logits, go_on = heads.outcomes(future.features[:-1], future.z, future.actions)
     reward, go_on = heads.code.decode(reward_logits), go_on.sigmoid()
     last = future.features[-1]
     action, _ = heads.act(last, torch.zeros_like(future.actions[0]))
-    total = heads.code.decode(heads.values(last, action)).mean(0)
-    for t in reversed(range(len(reward))):
-        total = reward[t] + discount * go_on[t] * total
-    return total
+    return reward, go_on, heads.code.decode(heads.values(last, action)).mean(0)
 
 
 def goal_distance(future: Imagination, goal: Tensor) -> Tensor:

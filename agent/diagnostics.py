@@ -24,6 +24,15 @@ def effective_rank(h: Tensor) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
+def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embeddings (S, steps + 1, H) of windows, and the state (S, ...) after their context."""
+    h = model.encode(batch.observation)
+    s = model.initial_state(h[:, 0])
+    for t in range(model.context - 1):
+        s = model.filter(h[:, t], s, batch.action[:, t], h[:, t + 1], batch.valid[:, t])
+    return h, s
+
+
 @torch.no_grad()
 def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
     """Collapse of Enc, and whether Pred uses what it is given.
@@ -39,12 +48,8 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
             1 is as good as predicting the mean.
     """
     first = model.context - 1
-    x, a = batch.observation, batch.action
-    h = model.encode(x)
-    s = model.initial_state(h[:, 0])
-    for t in range(first):
-        s = model.filter(h[:, t], s, a[:, t], h[:, t + 1], batch.valid[:, t])
-    now, act = h[:, first], a[:, first]
+    h, s = present(model, batch)
+    now, act = h[:, first], batch.action[:, first]
     shuffled = act[torch.randperm(len(act), generator=generator)]
     shape = (2, len(act), model.noise_dim)
     luck, other = torch.randn(shape, generator=generator).unbind()

@@ -46,6 +46,8 @@ class Evaluation:
     seconds: float  # wall time
     predicted: NDArray[np.float64]  # (B,) return that the first plan promised, discounted
     realised: NDArray[np.float64]  # (B,) what came, discounted alike
+    promised: NDArray[np.float64]  # (T, B) by each decision's plan; NaN where there was none
+    rewards: NDArray[np.float64]  # (T, B)
 
 
 def evaluate(
@@ -74,15 +76,18 @@ def evaluate(
         agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
-    returns, realised, predicted = np.zeros(batch), np.zeros(batch), np.full(batch, np.nan)
+    returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
+    promised: list[NDArray[np.float64]] = []
+    rewards: list[NDArray[np.float64]] = []
     while running.any():
         action, state, plan = agent.step(
             torch.from_numpy(observation), state, generator, actor=actor
         )
-        if plan is not None and not lengths.any():
-            predicted = -plan.cost.double().numpy()
+        promise = np.full(batch, np.nan) if plan is None else -plan.cost.double().numpy()
+        promised.append(np.where(running, promise, np.nan))
         observation, reward, terminated, truncated = env.step(action.numpy(), running)
+        rewards.append(reward.astype(np.float64))
         returns += reward
         realised += weight * reward
         weight *= agent.config.discount
@@ -93,4 +98,7 @@ def evaluate(
             watch(int(lengths.max()))
     agent.purpose = purpose
     seconds = time.perf_counter() - began
-    return Evaluation(actor, seeds, returns, lengths, ended, seconds, predicted, realised)
+    return Evaluation(
+        actor, seeds, returns, lengths, ended, seconds,
+        promised[0], realised, np.stack(promised), np.stack(rewards),
+    )  # fmt: skip

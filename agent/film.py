@@ -44,7 +44,7 @@ def film_episode(
     writer = None
     terminated = truncated = False
     try:
-        while not (terminated or truncated):
+        while True:
             if video:
                 frame = np.ascontiguousarray(world.render())
                 if writer is None:
@@ -54,6 +54,8 @@ def film_episode(
                     )
                     writer.send(None)
                 writer.send(frame)
+            if terminated or truncated:  # its last frame shows how it ended
+                break
             seen = torch.from_numpy(observation)[None]
             action, state, _ = agent.step(seen, state, generator, actor=actor)
             observation, reward, terminated, truncated, _ = world.step(action[0].numpy())

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from worldplan.planners.kinds import by_kind
+
 
 class LatentDistribution(Protocol):
     """A distribution over z, of any leading shape."""
@@ -236,5 +238,7 @@ class CategoricalLatentConfig(LatentConfigBase):
 
 
 LatentConfig = Annotated[
-    NoLatentConfig | GaussianLatentConfig | CategoricalLatentConfig, Field(discriminator="kind")
+    NoLatentConfig | GaussianLatentConfig | CategoricalLatentConfig,
+    Field(discriminator="kind"),
+    by_kind("latent", ("none", "gaussian", "categorical")),
 ]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from worldplan.agent.curve import Curve
 from worldplan.agent.evaluate import Evaluation
@@ -61,6 +62,13 @@ class Record:
         self.progress.stop()
         self.writer.close()
 
+    def settings(self, config: Mapping[str, Any]) -> None:
+        """The run's settings: a text to read, and hyper-parameters by which runs are compared."""
+        self.writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
+        # `add_hparams` would do, but opens a run of its own for it.
+        for summary in hparams(_flat(config), {"evaluation/return": None}):  # type: ignore[no-untyped-call]
+            self._add(summary)
+
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(f"{group}/{name}", value, step)
@@ -96,6 +104,9 @@ class Record:
         gif, height, width = animation(video)
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         summary = Summary(value=[Summary.Value(tag="evaluation/episode", image=image)])
+        self._add(summary, step)
+
+    def _add(self, summary: Any, step: int | None = None) -> None:
         writer = self.writer._get_file_writer()  # type: ignore[no-untyped-call]
         writer.add_summary(summary, step)
 
@@ -106,6 +117,17 @@ class Record:
     def advance(self, step: int, **fields: str) -> None:
         fill: dict[str, Any] = dict(fields)
         self.progress.update(self.task, completed=step, **fill)
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names, as a user writes them."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{key}.")
+        else:  # TensorBoard takes numbers and texts only
+            flat[above + key] = value if isinstance(value, int | float) else str(value)
+    return flat
 
 
 def write_json(path: Path, content: Any) -> None:

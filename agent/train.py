@@ -19,6 +19,7 @@ from rich.console import Console
 
 from worldplan.agent import checkpoint
 from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.calibration import band_coverage, optimism_by_horizon
 from worldplan.agent.compiling import resolve
 from worldplan.agent.config import RunConfig
 from worldplan.agent.diagnostics import collapse_warning, diagnose
@@ -34,7 +35,7 @@ from worldplan.agent.restore import (
     weights,
 )
 from worldplan.agent.statistics import summary
-from worldplan.envs import make_vector
+from worldplan.envs import EnvironmentFault, make_vector
 
 
 class Trainer:
@@ -71,25 +72,32 @@ class Trainer:
         )
         if resume:
             self._restore()
+        else:
+            self._save()  # a kill before the first episodes are over finds this one
         console.print(
             f"replay: at most {self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         )
         self.stop: str | None = None
+        self.collapsed = False
         self.result: Evaluation | None = None
 
     def run(self) -> Evaluation:
         """Trains until solved, told to stop, or out of steps; then evaluates and says where all is.
 
         Raises:
-            EnvironmentFault: the simulator failed; the last checkpoint and the replay stand.
+            EnvironmentFault: the simulator failed; all up to its last good step is saved.
         """
         c = self.config
         resumed = self.step if self.step else None
         began = time.perf_counter() - self.clock["total"]
         with Record(self.run_dir, c.steps, self.console, resumed) as record, self._signals():
-            record.writer.add_text("config", f"```\n{c.model_dump_json(indent=2)}\n```")
+            record.settings(config_json(c))
             while self.step < c.steps and self.stop is None:
-                self._collect(record, began)
+                try:
+                    self._collect(record, began)
+                except EnvironmentFault:
+                    self._save()
+                    raise
         self.clock["total"] = time.perf_counter() - began
         if self.stop in ("SIGINT", "SIGTERM"):
             raise KeyboardInterrupt
@@ -190,9 +198,18 @@ class Trainer:
         batch = self.replay.sample(rng, 512, c.agent.model.context - 1, 1)
         measures = diagnose(self.agent.model, batch, torch.Generator().manual_seed(self.step))
         record.scalars("model", measures, self.step)
+        if self.agent.model.latent_dim:
+            luck = torch.Generator().manual_seed(self.step)
+            bands = band_coverage(self.agent.model, batch, luck)
+            record.scalars("calibration", bands, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)
-        if warning and any(True for _ in self.agent.model.encoder.parameters()):
+        if (
+            warning
+            and not self.collapsed
+            and any(True for _ in self.agent.model.encoder.parameters())
+        ):
             record.say(f"[yellow]warning: {warning}[/yellow]")
+        self.collapsed = warning is not None
         decisions = max(1, self.step - c.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}
         record.scalars("time", {**times, "steps_per_second": self.step / seconds}, self.step)
@@ -206,6 +223,7 @@ class Trainer:
         policy = evaluate(self.agent, self.eval_env, seeds, "policy")
         self.clock["evaluate"] += time.perf_counter() - began
         record.evaluation(self.step, self.step * c.env.action_repeat, planner, policy)
+        record.scalars("optimism", optimism_by_horizon(planner, c.agent.discount), self.step)
         if c.video:
             video = self.run_dir / f"step_{self.step:09d}.mp4"
             film_episode(self.agent, c.env, seeds[0], video)

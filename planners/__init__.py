@@ -6,7 +6,7 @@ from pydantic import Field
 
 from worldplan.planners.cem import CEM, CEMConfig
 from worldplan.planners.config import PlannerConfig
-from worldplan.planners.cost import TrajectoryCost
+from worldplan.planners.cost import ItemisedCost, TrajectoryCost
 from worldplan.planners.gradient import Gradient, GradientConfig
 from worldplan.planners.icem import ICEM, ICEMConfig
 from worldplan.planners.kinds import by_kind
@@ -42,6 +42,7 @@ __all__ = [
     "CEMConfig",
     "GradientConfig",
     "ICEMConfig",
+    "ItemisedCost",
     "MPPIConfig",
     "Plan",
     "PlanNoise",

@@ -3,6 +3,7 @@
 Shapes: B plans, N candidate sequences, M latent samples, T horizon, A action, Z latent dimension.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -23,3 +24,21 @@ class TrajectoryCost(Protocol):
             (B, N, M) costs. A non-finite one counts as +inf.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ItemisedCost:
+    """A cost that can tell what it is made of, for plans that are to be explained.
+
+    Attributes:
+        total: The cost that is minimised.
+        items: Takes the same; returns (B, N, M, T+1), the cost of each step and, last, of what
+            comes after the horizon. They sum up to the total.
+    """
+
+    total: TrajectoryCost
+    items: TrajectoryCost
+
+    def __call__(self, actions: Tensor, noise: Tensor, /) -> Tensor:
+        """See `TrajectoryCost`."""
+        return self.total(actions, noise)

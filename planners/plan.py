@@ -109,6 +109,8 @@ class Plan:
         std: (B, T, A) of the final search distribution: how undecided the search is.
         failed: (B,) bool; in some iteration no candidate had a finite cost.
         stats: How the search went, if asked for.
+        items: (B, M, T+1) predicted cost of each step and, last, of what comes after the horizon,
+            in each future; if asked for and the cost is an `ItemisedCost`.
     """
 
     actions: Tensor
@@ -117,6 +119,7 @@ class Plan:
     std: Tensor
     failed: Tensor
     stats: PlanStats | None = None
+    items: Tensor | None = None
 
     @property
     def action(self) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
-from worldplan.planners.cost import TrajectoryCost
+from worldplan.planners.cost import ItemisedCost, TrajectoryCost
 from worldplan.planners.plan import Plan, PlanNoise, PlanState, PlanStats
 
 C = TypeVar("C", bound=PlannerConfig)
@@ -108,7 +108,7 @@ class Planner(ABC, Generic[C]):
             state: What the previous plan left.
             noise: From `draw_noise`.
             proposals: (B, P, T, A) sequences, such as a policy's, that join every iteration.
-            explain: Whether the plan shall carry its `stats`.
+            explain: Whether the plan shall carry its `stats`, and `items` where the cost has them.
 
         Returns:
             The plan, and the state for the next one.
@@ -172,6 +172,9 @@ class Planner(ABC, Generic[C]):
             stds.append(std)
 
         chosen = self._choose(cost, elites, weights, mean, noise, end)
+        items = None
+        if explain and isinstance(cost, ItemisedCost):
+            items = cost.items(chosen.actions, noise.latent)[:, 0]
         costs = torch.stack(elite_costs)
         plan = Plan(
             actions=chosen.actions[:, 0],
@@ -180,6 +183,7 @@ class Planner(ABC, Generic[C]):
             std=std,
             failed=(costs[..., 0] == math.inf).any(0),
             stats=_stats(costs, torch.stack(stds)) if explain else None,
+            items=items,
         )
         return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
 

@@ -141,6 +141,26 @@ def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
     assert not torch.allclose(lasting, ending)
 
 
+def test_an_explained_plan_is_the_same_and_promises_step_by_step() -> None:
+    latent = {"kind": "gaussian", "dim": 2}
+    a = agent(
+        model={"embedding": 16, "width": 16, "simnorm_group": 4, "latent": latent},
+        planner={"kind": "mppi", "samples": 16, "elites": 4, "iterations": 2, "latent_samples": 5},
+    )
+    x = torch.ones(3, 3)
+    (quiet, short), (action, plan) = step(a, x), step(a, x, explain=True)
+    assert short is not None
+    assert plan is not None
+    assert torch.equal(quiet, action)
+    assert short.items is None
+    assert short.stats is None
+    assert plan.stats is not None
+    assert plan.items is not None
+    assert plan.items.shape == (3, 5, a.planner.config.horizon + 1)
+    torch.testing.assert_close(plan.items.sum(2).mean(1), plan.cost)
+    torch.testing.assert_close(plan.items.sum(2).std(1, correction=0), plan.spread)
+
+
 def test_acting_weights_follow_the_trained_ones() -> None:
     a, generator = agent(average=0.25), torch.Generator().manual_seed(0)
     shape = (8, 3)

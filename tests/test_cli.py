@@ -1,17 +1,20 @@
 """The commands, as a user types them."""
 
 import json
-import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from worldplan.agent.checkpoint import find
 from worldplan.agent.cli import app
 from worldplan.agent.evaluate import held_out_seeds
-from worldplan.envs import tasks
+from worldplan.envs import choose_backend, tasks
 
 runner = CliRunner()
 
@@ -81,14 +84,22 @@ def test_rollout_writes_transitions(trained: Path, tmp_path: Path) -> None:
     assert ends[-1]
 
 
-@pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="MUJOCO_GL is not set: nothing to draw")
-def test_rollout_films(tmp_path: Path) -> None:
+def test_rollout_films_without_a_display(tmp_path: Path) -> None:
+    """In a process of its own: the renderer is chosen once, as MuJoCo is first used to draw."""
     from conftest import SMALL
 
+    try:
+        choose_backend()
+    except ValueError as error:
+        pytest.skip(str(error))
     run_dir, video = tmp_path / "run", tmp_path / "out.mp4"
     run("train", "--env", "InvertedPendulum-v5", *SMALL, "steps=45", f"run_dir={run_dir}")
-    run("rollout", str(run_dir), "--video", str(video))
-    assert video.stat().st_size > 1000
+    code = "from worldplan.agent.cli import main; main()"
+    words = ["rollout", str(run_dir), "--video", str(video)]
+    subprocess.run([sys.executable, "-c", code, *words], check=True)
+    film = imageio_ffmpeg.read_frames(str(video))
+    assert next(film)["size"] == (480, 480)
+    assert max(next(film)) > 50  # something is to be seen
 
 
 def test_tasks_lists_every_preset() -> None:
@@ -102,6 +113,7 @@ def test_tasks_lists_every_preset() -> None:
     [
         (["train"], "expected a preset"),
         (["train", "cheeta-run"], "Did you mean 'cheetah-run'"),
+        (["train", "hopper", "--env", "Hopper-v5"], "a preset or --env ID, got both: 'hopper'"),
         (["train", "hopper", "sede=3"], "Did you mean 'seed'"),
         (["train", "--env", "HalfCheeta-v5"], "Did you mean 'HalfCheetah-v5'"),
         (["train", "--env", "CartPole-v1", "compile=off"], "expected a one-dimensional float Box"),
@@ -117,6 +129,24 @@ def test_mistakes_end_in_one_line(
     assert answer in said
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_a_checkpoint_is_no_run_to_resume(trained: Path) -> None:
+    said = run("train", "--resume", str(find(trained)), code=1)
+    assert f"expected the run {trained} to go on with" in said
+    assert not (find(trained) / "replay").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_played(
+    trained: Path, tmp_path: Path
+) -> None:
+    for words in (("--dataset", "data"), ("--video", "film.gif")):
+        said = run("rollout", str(trained), words[0], str(tmp_path / words[1]), code=1)
+        assert "expected a file that ends in" in said
+    assert "ends in .json" in run("evaluate", str(trained), "--out", str(tmp_path), code=1)
+    out = tmp_path / "new" / "e.json"
+    run("evaluate", str(trained), "--episodes", "1", "--out", str(out))
+    assert out.exists()
 
 
 def test_rollout_and_evaluate_answer_mistakes(trained: Path) -> None:

@@ -1,13 +1,17 @@
 """Fast paths against the plain one in float64."""
 
+import inspect
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
-from worldplan.agent import Agent, AgentConfig
-from worldplan.agent.compiling import Execution, prepare
+from worldplan.agent import Agent, AgentConfig, compiling
+from worldplan.agent.compiling import Execution, mending, prepare, resolve
 from worldplan.agent.costs import side_by_side
 from worldplan.agent.heads import Heads
 from worldplan.agent.jepa import JEPA
@@ -55,6 +59,33 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
+def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any) -> Any:
+        def fails(*args: Any) -> Any:
+            raise RuntimeError("Python.h not found\nand so on")
+
+        return fails
+
+    compilers: list[str | None] = ["/usr/bin/g++"]
+    monkeypatch.setattr(shutil, "which", lambda name: compilers[0])
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    compiling._obstacle.cache_clear()
+    assert resolve("auto")[0].compiled
+    assert not resolve("off")[0].compiled
+
+    for where, why in ((None, "apt-get install g++"), ("/usr/bin/g++", "Python.h not found")):
+        compilers[0] = where
+        monkeypatch.setattr(torch, "compile", broken)
+        compiling._obstacle.cache_clear()
+        execution, note = resolve("auto")
+        assert not execution.compiled
+        assert why in note
+        assert "\n" not in note
+        with pytest.raises(ValueError, match="compile=on cannot be done"):
+            resolve("on")
+    compiling._obstacle.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("precision", "error", "correlation"),
     [(torch.float32, 1e-4, 0.9999), (torch.bfloat16, 0.05, 0.99)],
@@ -68,3 +99,30 @@ def test_candidates_keep_their_order(
     assert rank_correlation(exact, fast) >= correlation
     if precision == torch.bfloat16:  # and it really was another precision
         assert float((fast - exact).abs().max() / exact.abs().max()) > 1e-4
+
+
+def failure(text: str) -> BackendCompilerFailed:
+    return BackendCompilerFailed(len, ImportError(text), inspect.currentframe())
+
+
+def test_a_library_that_a_kill_left_half_written_is_made_again(tmp_path: Path) -> None:
+    halves = [tmp_path / "one.so", tmp_path / "two.so"]
+    for half in halves:
+        half.touch()
+
+    def load(x: int) -> int:
+        for half in halves:
+            if half.exists():
+                raise failure(f"{half}: file too short")
+        return x + 1
+
+    assert mending(load)(1) == 2
+    assert not any(half.exists() for half in halves)
+
+
+def test_other_failures_to_compile_are_told(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise failure(f"{tmp_path}/gone.so: no such file")
+
+    with pytest.raises(BackendCompilerFailed, match=r"gone\.so"):
+        mending(fail)()

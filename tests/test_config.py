@@ -8,6 +8,7 @@ import pytest
 from worldplan.agent.config import load_preset, resolve
 from worldplan.envs import tasks
 from worldplan.planners import ICEMConfig
+from worldplan.planners.risk import CVaR
 
 
 @pytest.mark.parametrize("name", list(tasks()))
@@ -25,7 +26,7 @@ def test_tasks_of_a_suite_share_their_settings() -> None:
         config = resolve(load_preset(name))
         agents[task.suite].add(config.agent.model_dump_json() + str(config.seed_steps))
     assert {suite: len(found) for suite, found in agents.items()} == {
-        "gymnasium": 1, "dm_control": 1, "goals": 1,
+        "gymnasium": 1, "dm_control": 1, "goals": 1, "worldplan": 1,
     }  # fmt: skip
 
 
@@ -37,8 +38,18 @@ def test_overrides(toy: dict[str, Any], tmp_path: Path) -> None:
     assert config.agent.planner.horizon == 5
     assert config.compile == "off"
     assert config.eval_interval == 2000  # a tenth of the steps
+    assert resolve(toy, ["steps=2e4"]).log_interval == 400
     assert resolve(toy, ["eval_interval=7"]).eval_interval == 7
     assert resolve(toy, ["agent.planner.horizon=4"]).agent.planner.horizon == 4
+
+
+def test_kinds_by_their_bare_name_in_any_order(toy: dict[str, Any]) -> None:
+    words = ["planner=icem", "model.latent=gaussian", "planner.risk=cvar", "planner.risk.alpha=0.5"]
+    for overrides in (words, words[::-1]):
+        config = resolve(toy, overrides)
+        kinds = config.agent.planner, config.agent.model.latent, config.agent.planner.risk
+        assert [part.kind for part in kinds] == ["icem", "gaussian", "cvar"]
+        assert config.agent.planner.risk == CVaR(alpha=0.5)
 
 
 def test_another_planner_by_its_name(toy: dict[str, Any]) -> None:
@@ -53,14 +64,17 @@ def test_another_planner_by_its_name(toy: dict[str, Any]) -> None:
     [
         ("sede=3", "unknown key 'sede'. Did you mean 'seed'"),
         ("planner.horizont=3", "Did you mean 'agent.planner.horizon'"),
+        ("planer.horizon=3", "unknown key 'planer'. Did you mean 'planner'"),
         ("planner.kind=icme", "Did you mean 'icem'"),
         ("learner.lr=1", "unknown key 'agent.learner.lr'"),
         ("steps=many", "steps: Input should be a valid integer"),
+        ("steps=99.5", "steps: Input should be a valid integer"),
+        ("steps=.inf", "steps: "),
         ("steps=0", "greater than or equal to 1"),
         ("steps", "expected KEY=VALUE, got 'steps'"),
         ("model.embedding=100", "nearest: 96"),
-        ("model.latent.kind=gauss", "gaussian"),
-        ("planner.elites=1000", "elites"),
+        ("model.latent.kind=gauss", "Did you mean 'gaussian'"),
+        ("planner.elites=1000", "agent.planner: elites (1000) must not exceed samples (64)"),
     ],
 )
 def test_mistakes_are_answered(toy: dict[str, Any], override: str, answer: str) -> None:

@@ -12,6 +12,7 @@ from worldplan.agent.costs import (
     action_rate_penalty,
     goal_distance,
     imagine,
+    itemised_return,
     learned_return,
     side_by_side,
     weighted_sum,
@@ -100,6 +101,8 @@ def test_learned_return_by_hand() -> None:
     # s: 1, 3, 4. Rewards 1 + 0 + 2 and 3 + 2 + 0; going on 0.25, then 0.5; value (7 + 9) / 2.
     expected = 3 + 0.9 * 0.25 * (5 + 0.9 * 0.5 * 8)
     assert learned_return(MODEL, HEADS, 0.9, future).tolist() == pytest.approx([expected])
+    items = [3, 0.9 * 0.25 * 5, 0.9 * 0.25 * 0.9 * 0.5 * 8]
+    assert itemised_return(HEADS, 0.9, future).flatten().tolist() == pytest.approx(items)
 
 
 def test_learned_return_of_rows_does_not_mix_them() -> None:

@@ -1,7 +1,9 @@
 """Films in TensorBoard."""
 
 import io
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -10,8 +12,12 @@ from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from worldplan.agent.film import animation
+from worldplan.agent.agent import Agent
+from worldplan.agent.config import resolve
+from worldplan.agent.film import animation, film_episode
 from worldplan.agent.record import Record
+from worldplan.envs import EnvConfig, make_env
+from worldplan.envs.wrappers import FlatEnv
 
 
 @pytest.fixture
@@ -49,3 +55,24 @@ def test_tensorboard_shows_it(video: Path, tmp_path: Path) -> None:
     assert image.step == 7
     film = Image.open(io.BytesIO(image.encoded_image_string))
     assert getattr(film, "n_frames") == 10  # noqa: B009 (not in its types)
+
+
+def test_a_film_shows_how_the_episode_ended(
+    toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(config: EnvConfig, render_mode: str | None) -> FlatEnv:
+        env = make_env(config)
+        grey = partial(np.full, (64, 64, 3), dtype=np.uint8)
+        monkeypatch.setattr(env, "render", lambda: grey(50 * env.get_wrapper_attr("t")))
+        return env
+
+    monkeypatch.setattr("worldplan.agent.film.make_env", made)
+    toy["env"]["kwargs"] = {"limit": 4}
+    config = resolve(toy, small)
+    video = tmp_path / "film.mp4"
+    episode = film_episode(Agent(config.agent, 2, 1), config.env, 0, video, "random")
+    reader = imageio_ffmpeg.read_frames(str(video))
+    next(reader)
+    greys = [np.frombuffer(frame, np.uint8).mean() for frame in reader]
+    assert len(greys) == len(episode.observation) == 5
+    assert greys == pytest.approx([0, 50, 100, 150, 200], abs=5)

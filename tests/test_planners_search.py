@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from tests.small_plans import build, draw
-from worldplan.planners import PLANNERS, Plan, Planner, PlanState, TrajectoryCost
+from worldplan.planners import (
+    PLANNERS,
+    ItemisedCost,
+    Plan,
+    Planner,
+    PlanState,
+    TrajectoryCost,
+)
 
 KINDS = list(PLANNERS)
 
@@ -212,6 +219,24 @@ def test_a_plan_explains_itself(kind: str) -> None:
     assert (stats.best <= stats.elite_mean).all()
     torch.testing.assert_close(stats.std_mean[-1], plan.std.mean((1, 2)))
     assert plan.action.shape == (2, 2)
+    assert plan.items is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_tells_the_cost_of_each_step_in_each_future(kind: str) -> None:
+    def items(actions: Tensor, noise: Tensor) -> Tensor:
+        steps = (actions - 0.3).square().sum(3)[:, :, None].expand(-1, -1, len(noise), -1)
+        last = 0.1 * noise[:, 0].abs().sum(1)
+        return torch.cat([steps, last.expand(*steps.shape[:3])[..., None]], 3)
+
+    planner = build(kind, latent_samples=5, risk="worst")
+    noise, state = draw(planner, 2), planner.initial_state(2, 2)
+    cost = ItemisedCost(bowl, items)
+    plan, _ = planner.plan(cost, state, noise, explain=True)
+    assert plan.items is not None
+    torch.testing.assert_close(plan.items, items(plan.actions[:, None], noise.latent)[:, 0])
+    torch.testing.assert_close(plan.items.sum(2).amax(1), plan.cost)
+    assert planner.plan(cost, state, noise)[0].items is None  # free to drop where it is hot
 
 
 def test_the_gradient_planner_needs_a_slope_and_leaves_no_graph() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from worldplan.agent import probe as probes
 from worldplan.agent.probe import fit_probe
 
 
@@ -20,6 +21,12 @@ def known(count: int = 2000) -> tuple[Tensor, Tensor]:
     curve = 100 + 20 * torch.sin(2 * u[:, 0])
     product = 0.01 * u[:, 0] * u[:, 1]
     return u @ noise(2, 3, seed=1), torch.stack([curve, product, torch.full((count,), 7.0)], -1)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits that need not be good."""
+    monkeypatch.setattr(probes, "_UPDATES", 200)
 
 
 def test_a_known_map_is_recovered() -> None:
@@ -49,7 +56,7 @@ def test_targets_that_stand_still_do_not_count() -> None:
     assert fit_probe(x, y).r2 == pytest.approx(fit_probe(x, y[:, :2]).r2, abs=0.02)
 
 
-def test_the_same_seed_gives_the_same_probe() -> None:
+def test_the_same_seed_gives_the_same_probe(brief: None) -> None:
     x, y = known(400)
     before = torch.get_rng_state()
     first, again, other = fit_probe(x, y), fit_probe(x, y), fit_probe(x, y, seed=1)
@@ -58,7 +65,7 @@ def test_the_same_seed_gives_the_same_probe() -> None:
     assert torch.equal(first(x), again(x))
 
 
-def test_no_gradient_reaches_the_model() -> None:
+def test_no_gradient_reaches_the_model(brief: None) -> None:
     x, y = known(400)
     model = nn.Linear(3, 3)
     before = model.weight.clone()
@@ -70,7 +77,7 @@ def test_no_gradient_reaches_the_model() -> None:
     assert model.weight.grad is not None
 
 
-def test_it_fits_where_gradients_are_off() -> None:
+def test_it_fits_where_gradients_are_off(brief: None) -> None:
     x, y = known(400)
     with torch.no_grad():
         off = fit_probe(x, y)

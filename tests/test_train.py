@@ -1,5 +1,6 @@
 """The loop: runs end to end, survives being killed, and repeats itself bit by bit."""
 
+import io
 import json
 import os
 import random
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from worldplan.agent import load
+from worldplan.agent import load, train
 from worldplan.agent.checkpoint import find, read
 from worldplan.agent.config import resolve
 from worldplan.agent.curve import read_curve
@@ -173,6 +175,26 @@ def test_a_faulty_simulator_ends_the_run_with_its_data_safe(
     with pytest.raises(EnvironmentFault, match="step 20"):
         t.run()
     assert t.replay.transitions == t.step > 0  # all but the faulty step
+    resumed = trainer(toy, [*small, "checkpoint_interval=10"], tmp_path, resume=True)
+    assert resumed.step == resumed.replay.transitions == t.step
+    assert resumed.episode == t.episode  # and the next one is another
+
+
+def test_a_collapse_is_said_once_and_settings_reach_tensorboard(
+    toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "collapse_warning", lambda measures, dimensions: "it COLLAPSED")
+    said = io.StringIO()
+    config = resolve(toy, [*small, "steps=80", "log_interval=10", "eval_interval=80"])
+    Trainer(config, tmp_path, Console(file=said)).run()
+    assert said.getvalue().count("COLLAPSED") == 1
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert {"model/effective_rank", "model/embedding_std", "model/latent_sensitivity"} <= set(
+        events.Tags()["scalars"]
+    )
+    settings = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"agent.planner.horizon" in settings
 
 
 def test_episode_ends_reach_the_replay_as_they_were(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 from gymnasium import spaces
 
@@ -41,3 +42,55 @@ class Point(gym.Env[np.ndarray, np.ndarray]):
 
 
 gym.register("ToyPoint-v0", entry_point="toy_envs:Point")
+
+
+class Slider(gym.Env[np.ndarray, np.ndarray]):
+    """A MuJoCo body that slides and spins, each pushed by an action of its own, without friction.
+
+    Speed grows by 0.1 times the action in a decision of 0.1 s; then the position by 0.1 s times
+    the new speed. Observation: position (left out if `blind`), speed, cosine, sine, spin.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    XML = """<mujoco><option gravity="0 0 0" timestep="0.1"/><statistic extent="2"/>
+      <worldbody><light pos="0 0 4"/>
+      <body>
+        <joint name="x" type="slide" axis="1 0 0"/><joint name="turn" type="hinge" axis="0 1 0"/>
+        <inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/>
+        <geom type="box" size="0.4 0.1 0.1"/>
+      </body>
+    </worldbody><actuator><motor joint="x"/><motor joint="turn"/></actuator></mujoco>"""
+
+    def __init__(
+        self, blind: bool = False, limit: int = 60, render_mode: str | None = None
+    ) -> None:
+        self.model = mujoco.MjModel.from_xml_string(self.XML)
+        self.data = mujoco.MjData(self.model)
+        self.blind, self.limit, self.render_mode = blind, limit, render_mode
+        self.observation_space = spaces.Box(-np.inf, np.inf, (4 if blind else 5,))
+        self.action_space = spaces.Box(-1.0, 1.0, (2,))
+
+    def _see(self) -> np.ndarray:
+        (x, turn), (speed, spin) = self.data.qpos, self.data.qvel
+        seen = np.array([x, speed, np.cos(turn), np.sin(turn), spin], np.float32)
+        return seen[1:] if self.blind else seen
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = self.np_random.uniform(-1, 1, 2)
+        self.data.qvel[:] = self.np_random.uniform(-1, 1, 2)
+        mujoco.mj_forward(self.model, self.data)
+        self.t = 0
+        return self._see(), {}
+
+    def step(self, action: np.ndarray) -> Step:
+        self.t += 1
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data)
+        return self._see(), 0.0, False, self.t >= self.limit, {}
+
+
+gym.register("ToySlider-v0", entry_point="toy_envs:Slider")

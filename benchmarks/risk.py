@@ -1,0 +1,190 @@
+"""What z is for: a gorge with gusts, crossed by models without and with z, under risk measures.
+
+    python benchmarks/risk.py [--jobs 2] [--seeds 0 1 2] [--steps 4000] [--gust 0.2]
+        [--out benchmarks/results/risk] [--runs runs/risk] [--figure docs/risk.png]
+
+First the optimum: what each way across is worth, in closed form and played in the simulator. Then
+one model is trained for each kind of z and seed, and evaluated under each risk measure on the same
+held-out episodes from the place where the ways part. Risk is a setting of the planner, not of the
+model: training once gives every measure the same model and the same data, and takes a third of
+the time. What is there already is not made again: a run goes on from its checkpoint, and each
+result is a JSON file of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from risk_report import BANDS, KINDS, RISKS, chosen, draw, optimum, table
+
+from worldplan.agent import Agent
+from worldplan.agent.calibration import coverage, embedding_pit
+from worldplan.agent.config import RunConfig, load_preset, resolve
+from worldplan.agent.costs import imagine, learned_return, side_by_side
+from worldplan.agent.evaluate import evaluate, held_out_seeds
+from worldplan.agent.record import write_json
+from worldplan.agent.replay import Batch
+from worldplan.agent.restore import config_json, load_weights, load_with_config, weights
+from worldplan.agent.train import Trainer
+from worldplan.envs import EnvConfig, VectorEnv, make_env, make_vector
+from worldplan.envs.gusts import route_of, steer
+from worldplan.envs.vector import Mask, Seeds
+from worldplan.envs.wrappers import Array
+
+# Futures that each plan is tried in; without z all would be the same. Few serve to collect. In an
+# evaluation they decide how often the luck of the draw, not the risk measure, chooses the way.
+COLLECTING, EVALUATING = 4, 32
+FUTURES = 1000  # imagined of going straight on
+WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a thread each")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=4000, help="decisions to train for")
+    parser.add_argument("--gust", type=float, default=0.2, help="probability of a gust")
+    parser.add_argument("--episodes", type=int, default=30, help="held-out, for each result")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/risk"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/risk"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/risk.png"))
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `worldplan train`")
+    args = parser.parse_args()
+    console = Console()
+    console.print(optimum())
+    args.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(args, kind, seed) for seed in args.seeds for kind in args.kinds]
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        for line in pool.map(cells, *zip(*jobs, strict=True)):
+            console.print(line)
+    results = [json.loads(f.read_text()) for f in sorted(args.out.glob("*.json"))]
+    results = chosen(results, gust=args.gust)
+    console.print(table(results))
+    draw(results, args.figure)
+    console.print(f"drawn to {args.figure}")
+
+
+class Watched(VectorEnv):
+    """Remembers what was seen."""
+
+    def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
+        self.seen = [super().reset(seeds, mask)]
+        return self.seen[0]
+
+    def step(self, actions: Array, active: Mask | None = None) -> tuple[Array, Array, Mask, Mask]:
+        came = super().step(actions, active)
+        self.seen.append(came[0])
+        return came
+
+
+def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
+    """Trains one model and evaluates it under each risk, as far as that is not done."""
+    files = {risk: args.out / f"{kind}-{risk}-seed{seed}-gust{args.gust:g}.json" for risk in RISKS}
+    if all(file.exists() for file in files.values()):
+        return f"{kind}, seed {seed}: there already"
+    run = args.runs / f"{kind}-seed{seed}-gust{args.gust:g}"
+    config = trained(args, kind, seed, run)
+    agent, _ = load_with_config(run)
+    pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
+    for risk, file in files.items():
+        samples = 1 if kind == "none" else EVALUATING
+        settings = [f"planner.risk={risk}", f"planner.latent_samples={samples}"]
+        planner = resolve(config_json(config), settings).agent
+        careful = Agent(planner, agent.observation_dim, agent.action_dim)
+        load_weights(careful, weights(agent))
+        write_json(file, {
+            "kind": kind, "risk": risk, "seed": seed, "gust": args.gust, "steps": config.steps,
+            **crossed(careful, config.env, args.episodes), **pictured,
+        })  # fmt: skip
+    return f"{kind}, seed {seed}: done"
+
+
+def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunConfig:
+    config = resolve(
+        load_preset("gusts"),
+        [
+            *(f"seed={seed}", f"steps={args.steps}", "threads=1", f"env.kwargs.gust={args.gust}"),
+            *(f"model.latent.kind={kind}", "planner.risk=mean", f"eval_interval={args.steps // 4}"),
+            f"planner.latent_samples={1 if kind == 'none' else COLLECTING}",
+            *args.overrides,
+        ],
+    )
+    torch.set_num_threads(1)
+    if not (run / "result.json").exists():
+        run.mkdir(parents=True, exist_ok=True)
+        begun = (run / "checkpoints" / "latest").exists()
+        Trainer(config, run, Console(quiet=True), resume=begun).run()
+    return config
+
+
+def crossed(agent: Agent, env: EnvConfig, episodes: int) -> dict[str, Any]:
+    """Held-out episodes from the place where the ways part."""
+    env = env.model_copy(update={"kwargs": {**env.kwargs, "start": 0.0}})
+    world = Watched([make_env(env) for _ in range(episodes)])
+    result = evaluate(agent, world, held_out_seeds(episodes))
+    world.close()
+    seen = np.stack(world.seen, 1)  # (episodes, T + 1, 4)
+    ways = [route_of(x[: n + 1]) for x, n in zip(seen, result.lengths, strict=True)]
+    counted = Counter(ways)
+    return {
+        "returns": result.returns.tolist(),
+        "mean": float(result.returns.mean()),
+        "failed": float((result.rewards.max(0) <= 0).mean()),  # the finish alone pays
+        "bridge": counted["bridge"] / episodes,
+        "safe": counted["safe"] / episodes,
+    }
+
+
+@torch.no_grad()
+def straight_on(agent: Agent) -> list[float]:
+    """Imagined returns (FUTURES,) of five decisions straight on, onto the bridge."""
+    h = agent.model.encode(torch.tensor([[0.0, 0.0, 1.25, 0.0]]))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(FUTURES, 5, agent.model.noise_dim, generator=generator)
+    given = side_by_side(h, agent.model.initial_state(h), torch.zeros(1, 1, 5, 1), noise)
+    future = imagine(agent.model, *given)
+    value = learned_return(agent.model, agent.heads, agent.config.discount, future)
+    return [round(v, 4) for v in value.tolist()]
+
+
+def bands(agent: Agent, gust: float) -> list[float]:
+    """Coverage of each of `BANDS` over the steps from where the ways part to over the bridge.
+
+    Held-out, steered by rule along the bridge with some noise.
+    """
+    rng = np.random.default_rng(0)
+    env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": gust, "start": 0.0})
+    world = make_vector(env, WINDOWS)
+    x = world.reset(held_out_seeds(WINDOWS, 1000))
+    seen, acted, valid = [x], [], []
+    running = np.ones(WINDOWS, np.bool_)
+    for _ in range(AHEAD):
+        wanted = [steer("bridge", float(p[0]), float(p[1])) for p in x]
+        a = np.clip(np.array(wanted) + 0.02 * rng.standard_normal(WINDOWS), -1, 1)
+        acted.append(a[:, None].astype(np.float32))
+        valid.append(running)
+        x, _, terminated, truncated = world.step(acted[-1], running)
+        seen.append(x)
+        running = running & ~(terminated | truncated)
+    world.close()
+    nothing = torch.zeros(WINDOWS, AHEAD)
+    batch = Batch(
+        torch.from_numpy(np.stack(seen, 1)), torch.from_numpy(np.stack(acted, 1)),
+        nothing, nothing, torch.from_numpy(np.stack(valid, 1)),
+    )  # fmt: skip
+    transformed = embedding_pit(agent.model, batch, torch.Generator().manual_seed(0), 64)
+    return [coverage(transformed, band / 100) for band in BANDS]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""A gorge, a narrow bridge where a gust may come, and a long safe way round: a task about luck.
+
+A ball runs at constant speed and only steers. It cannot wait: a risk measure sees the luck within
+the planner's horizon, beyond which stands an expected value, so that a plan could put the bridge
+off, and off again. A ball bound for the bridge meets its gust within four decisions.
+
+Shapes: L decisions of an episode.
+"""
+
+import math
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.mujoco import MujocoEnv
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Route = Literal["bridge", "safe"]
+
+SPEED = 1.25  # m/s
+TURN = math.radians(75)  # heading at action 1
+TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, steps a decision, servo's 1/s
+NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
+HALF_WIDTH = 0.25  # of the bridge, along y = 0
+SAFE = 1.75  # y in m: beyond, there is no gorge
+LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
+STEP_REWARD, GOAL_REWARD = -0.1, 1.5
+GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
+
+_LAND = {  # x from, to, y from, to
+    "start": (-0.4, NEAR, LOW, HIGH),
+    "bridge": (NEAR, FAR, -HALF_WIDTH, HALF_WIDTH),
+    "safe": (NEAR, FAR, SAFE, HIGH),
+    "end": (FAR, FINISH + 0.35, LOW, HIGH),
+}
+_COLOURS = {"bridge": "0.55 0.38 0.22 1"}
+_BALL, _FALLEN = (0.95, 0.6, 0.1, 1.0), (0.8, 0.1, 0.1, 1.0)
+
+
+def _box(name: str) -> str:
+    left, right, low, high = _LAND[name]
+    colour = _COLOURS.get(name, "0.5 0.62 0.42 1")
+    return (
+        f'<geom name="{name}" type="box" pos="{(left + right) / 2} {(low + high) / 2} -0.1" '
+        f'size="{(right - left) / 2} {(high - low) / 2} 0.1" rgba="{colour}"/>'
+    )
+
+
+# Streaks that are seen while a gust blows, towards -y across the bridge.
+_WIND = [f"wind {i}" for i in range(4)]
+_STREAKS = "".join(
+    f'<geom name="{name}" type="capsule" size="0.012" rgba="1 1 1 0" '
+    f'fromto="{NEAR + 0.06 + 0.16 * i} {0.75 - 0.12 * (i % 2)} 0.12 '
+    f'{NEAR + 0.06 + 0.16 * i} {0.2 - 0.12 * (i % 2)} 0.12"/>'
+    for i, name in enumerate(_WIND)
+)
+_XML = f"""
+<mujoco model="gusts">
+  <option timestep="{TIMESTEP}" gravity="0 0 0" integrator="implicitfast"/>
+  <visual><headlight ambient="0.55 0.55 0.55" diffuse="0.45 0.45 0.45" specular="0 0 0"/></visual>
+  <default><geom contype="0" conaffinity="0"/></default>
+  <worldbody>
+    <camera name="above" pos="0.7 0.25 4.1" xyaxes="1 0 0 0 0.985 0.17" fovy="44"/>
+    <geom name="floor" type="plane" size="8 8 0.1" pos="0 0 -0.9" rgba="0.13 0.2 0.3 1"/>
+    {"".join(_box(name) for name in _LAND)}
+    <geom name="finish" type="box" pos="{FINISH} {(LOW + HIGH) / 2} 0.001"
+          size="0.02 {(HIGH - LOW) / 2} 0.002" rgba="0.95 0.95 0.95 1"/>
+    {_STREAKS}
+    <body name="ball">
+      <joint name="x" type="slide" axis="1 0 0"/>
+      <joint name="y" type="slide" axis="0 1 0"/>
+      <geom name="ball" type="sphere" size="0.055" pos="0 0 0.06" mass="1"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <velocity joint="x" kv="{KV}"/>
+    <velocity joint="y" kv="{KV}"/>
+  </actuator>
+</mujoco>
+"""
+
+
+class Gusts(MujocoEnv):
+    """A ball that runs across a gorge, by a bridge or round its end.
+
+    Observation (4,): x, y in m and their velocities in m/s. Action (1,): heading, up to 75 degrees
+    left of +x at 1, right at -1; a servo turns the velocity u = 1.25 m/s that way. A decision is
+    ten steps of h = 0.02 s, each v' = v + (h k (u - v) + h f) / (1 + h k), x' = x + h v', with
+    k = 100/s and the wind's pull f (mass 1 kg).
+
+    The first decision that begins on the bridge is hit with probability `gust` by wind of
+    `strength` m/s towards -y: f = -k strength throughout that decision, which moves the ball by
+    `drift(strength)`. Nothing tells beforehand. Wind that moves it by more than the bridge's width
+    of 0.5 m cannot be withstood; less can, on the windward side.
+
+    Every decision costs 0.1. Passing x = 1.45 gives 1.5 and ends the episode; so does a fall (the
+    ball's centre off all land), which gives nothing: returns beyond it are 0. An episode begins at
+    x = 0, y = `start`, running straight on; if that is None, at random anywhere along the near side
+    (x within 0.1 of 0), so that both ways are learnt of.
+    """
+
+    metadata = {  # noqa: RUF012 (gymnasium's own)
+        "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
+        "render_fps": 5,
+    }
+
+    def __init__(
+        self,
+        gust: float = GUST,
+        strength: float = STRENGTH,
+        start: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _check("gust", gust, 0.0, 1.0)
+        _check("strength", strength, 0.0, 10.0)
+        if start is not None:
+            _check("start", start, LOW, HIGH)
+        self.gust, self.strength, self.start = gust, strength, start
+        self._met = False  # the bridge's chance of a gust is over
+        space = spaces.Box(-np.inf, np.inf, (4,), np.float64)
+        # The path is asked for and not read: see _initialize_simulation.
+        super().__init__(__file__, FRAMES, space, camera_name="above", **kwargs)
+        # The heading, not the servo's two velocities that the model has as controls.
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = mujoco.MjModel.from_xml_string(_XML)
+        model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
+        return model, mujoco.MjData(model)
+
+    def step(  # type: ignore[override]  # Gymnasium's asks for a NumPy reward and info
+        self, action: Any
+    ) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
+        gusts = False
+        x, y = self.data.qpos
+        if not self._met and NEAR <= x < FAR and abs(y) <= HALF_WIDTH:
+            self._met, gusts = True, bool(self.np_random.random() < self.gust)
+        heading = TURN * float(action[0])
+        self.data.ctrl[:] = SPEED * math.cos(heading), SPEED * math.sin(heading)
+        self.data.qfrc_applied[1] = -KV * self.strength * gusts
+        fell = crossed = False
+        for _ in range(self.frame_skip):
+            mujoco.mj_step(self.model, self.data)
+            x, y = self.data.qpos
+            fell = fell or not on_land(x, y)  # and goes on, down the gorge
+            crossed = not fell and x >= FINISH
+            if crossed:
+                break
+        self._show(gusts, fell)
+        if self.render_mode == "human":
+            self.render()  # type: ignore[no-untyped-call]
+        reward = STEP_REWARD + GOAL_REWARD * crossed
+        return self._observation(), reward, fell or crossed, False, {"gust": gusts, "fell": fell}
+
+    def reset_model(self) -> Floats:
+        x, y = 0.0, self.start
+        if y is None:
+            x = self.np_random.uniform(-0.1, 0.1)
+            y = self.np_random.uniform(LOW + 0.2, HIGH - 0.2)
+        self._met = False
+        self.data.qfrc_applied[:] = 0
+        self.set_state(np.array([x, y]), np.array([SPEED, 0.0]))  # type: ignore[no-untyped-call]
+        self._show(False, False)
+        return self._observation()
+
+    def _observation(self) -> Floats:
+        return np.concatenate([self.data.qpos, self.data.qvel])
+
+    def _show(self, gusts: bool, fell: bool) -> None:
+        for name in _WIND:
+            self.model.geom(name).rgba[3] = gusts
+        self.model.geom("ball").rgba[:] = _FALLEN if fell else _BALL
+
+
+def on_land(x: float, y: float) -> bool:
+    """Whether the ball's centre has ground under it."""
+    return any(a <= x <= b and c <= y <= d for a, b, c, d in _LAND.values())
+
+
+def drift(strength: float) -> float:
+    """Metres that wind of `strength` m/s moves the ball within its decision, seen on its own.
+
+    The equation of motion is linear, so that what steering does is added to it.
+    """
+    lag = 1 / (1 + TIMESTEP * KV)  # of the velocity wanted, what is still missing after a step
+    steps = sum(1 - lag**i for i in range(1, FRAMES + 1))
+    return strength * TIMESTEP * steps
+
+
+def outcomes(
+    route: Route, gust: float = GUST, strength: float = STRENGTH
+) -> list[tuple[float, float]]:
+    """(probability, return) of what can come of the best run from x = 0, y = 0 by a route.
+
+    In closed form: straight lines, each as many decisions as it is long.
+    """
+    pace = SPEED * TIMESTEP * FRAMES  # m a decision
+    if route == "safe":
+        length = math.hypot(NEAR, SAFE) + FINISH - NEAR  # round the gorge's corner
+        return [(1.0, GOAL_REWARD + STEP_REWARD * math.ceil(length / pace))]
+    across = GOAL_REWARD + STEP_REWARD * math.ceil(FINISH / pace)
+    blown_off = STEP_REWARD * (math.ceil(NEAR / pace) + 1)
+    fatal = gust if drift(strength) > 2 * HALF_WIDTH else 0.0
+    return [(1 - fatal, across), (fatal, blown_off)]
+
+
+def steer(route: Route, x: float, y: float) -> float:
+    """The action that follows a route: of the bridge its windward side, of the gorge its corner."""
+    aim_x, aim_y = NEAR - 0.01, SAFE + 0.01
+    if route == "bridge":
+        aim_x, aim_y = NEAR - 0.05, HALF_WIDTH - 0.05
+    ahead = x < NEAR and (route == "bridge" or y < aim_y)
+    heading = math.atan2(aim_y - y, max(aim_x - x, 0.01)) if ahead else 0.0
+    return min(1.0, max(-1.0, heading / TURN))
+
+
+def route_of(observations: NDArray[Any]) -> Route | None:
+    """The way that an episode (L+1, 4) took over the gorge; None if it came to neither."""
+    for x, y, *_ in observations:
+        if NEAR <= x < FAR and abs(y) <= SAFE:
+            return "bridge" if abs(y) <= 0.6 else None
+        if x >= NEAR and y > SAFE:
+            return "safe"
+    return None
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        nearest = min(high, max(low, value))
+        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}; nearest: {nearest}")
