@@ -115,6 +115,17 @@ def test_an_agent_without_purpose_says_so() -> None:
     agent.step(torch.zeros(1, 1), state, generator, actor="random")
 
 
+def test_a_plan_for_a_goal_can_be_explained() -> None:
+    agent = walker()
+    agent.aim([3.0])
+    state, x = agent.initial(1), torch.zeros(1, 1)
+    action, _, told = agent.step(x, state, torch.Generator().manual_seed(0), explain=True)
+    assert told is not None
+    assert told.stats is not None
+    assert told.items is None  # which are those of the learned return
+    assert torch.equal(action, plan(agent, 0.0).action)
+
+
 def test_goals_are_checked() -> None:
     agent = walker()
     with pytest.raises(ValueError, match=r"shape \(1,\) or \(batch, 1\), got \(2,\)"):
