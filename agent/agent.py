@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -17,12 +18,21 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from worldplan.agent.actor_state import ActorState
 from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import imagine, itemised_return, learned_return, side_by_side
+from worldplan.agent.costs import (
+    goal_distance,
+    imagine,
+    itemised_return,
+    learned_return,
+    propose,
+    side_by_side,
+)
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
+from worldplan.agent.purpose import Purpose, as_observation, decoded
 from worldplan.agent.replay import Batch
 from worldplan.agent.simulator import SimulatorModel, check_search, is_simulator, with_defaults
 from worldplan.agent.world_model import LearnedModel
@@ -67,20 +77,6 @@ class AgentConfig(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class ActorState:
-    """All that acting remembers; goes into `Agent.step` and comes back out."""
-
-    plan: PlanState
-    observations: Tensor  # (B, C, D), oldest first
-    actions: Tensor  # (B, C, A)
-    valid: Tensor  # (B, C) bool, the step is of this episode
-
-    def reset(self, mask: Tensor) -> ActorState:
-        """Forgets the past of environments in mask (B,)."""
-        return replace(self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None])
-
-
 class Agent:
     """Model, heads, learner and planner for one kind of environment.
 
@@ -111,9 +107,39 @@ class Agent:
         precision = execution.plan_precision
         whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
         self._search = prepare(self._decide, whole, precision, wrapped=True)
+        self._search_plainly = prepare(self._decide, False, precision)
         self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
+        self.purpose = Purpose()
+
+    def aim(self, goal: npt.ArrayLike | None) -> None:
+        """From now on plans for the least distance of embeddings to a goal's, summed over time.
+
+        Args:
+            goal: an observation (D,), or one for each of B plans (B, D). None: plans for the
+                learned return again.
+
+        Raises:
+            ValueError: an observation of another shape, or one that is not finite.
+        """
+        self.purpose = Purpose()
+        if goal is not None:
+            x = as_observation(goal, self.observation_dim)
+            self.purpose = Purpose(x.reshape(-1, self.observation_dim))
+
+    def minimise(
+        self, cost: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]
+    ) -> None:
+        """From now on plans for the least cost of decoded observations, summed over the horizon.
+
+        Both functions may be anything: a decision is not compiled then.
+
+        Args:
+            cost: of observations (T, R, D), R futures side by side -> (T, R); lower is better.
+            decode: features (T, R, F) -> observations (T, R, D), as `probe.fit_probe` fits it.
+        """
+        self.purpose = Purpose(objective=decoded(cost, decode))
 
     def _learning(self, model: LearnedModel, execution: Execution) -> tuple[Heads, Learner]:
         """The heads that act, and the learner of what acts."""
@@ -179,8 +205,12 @@ class Agent:
         `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets
         it. With `explain` the plan carries what it promises step by step and how the search went;
         it is then made slowly, uncompiled in float32. The plan is None unless the planner acts.
+
+        Raises:
+            ValueError: nothing was learned or given to act for.
         """
         batch = observation.shape[0]
+        self.purpose.check(actor, batch, self.config.learner.task_heads)
         plan: Plan | None = None
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
@@ -188,17 +218,18 @@ class Agent:
             features = self.model.features(*self.filter(observation, state))
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            luck = self._luck(batch, generator)
+            search = self._search if self.purpose.objective is None else self._search_plainly
+            goal, luck = self.purpose.goal, self._luck(batch, generator)
             if explain:
-                plan, plan_state = self._decide(observation, state, *luck, explain=True)
+                plan, plan_state = self._decide(observation, goal, state, *luck, explain=True)
             else:
-                plan, plan_state = self._search(observation, state, *luck)
+                plan, plan_state = search(observation, goal, state, *luck)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
                 noise = torch.randn(action.shape, generator=generator)
                 action = (action + plan.std[:, 0] * noise).clamp(-1, 1)
-        return action, self._remember(state, observation, action), plan
+        return action, state.remember(observation, action), plan
 
     def update(
         self, batch: Batch, generator: torch.Generator, updates: int = 0
@@ -224,14 +255,7 @@ class Agent:
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
         """
-        x = torch.as_tensor(np.asarray(observation, dtype=np.float32))
-        if x.ndim not in (1, 2) or x.shape[-1] != self.observation_dim:
-            raise ValueError(
-                f"expected an observation of shape ({self.observation_dim},) or "
-                f"(batch, {self.observation_dim}), got {tuple(x.shape)}"
-            )
-        if not torch.isfinite(x).all():
-            raise ValueError("expected a finite observation, got NaN or infinity in it")
+        x = as_observation(observation, self.observation_dim)
         batch = x.reshape(-1, self.observation_dim)
         if self._state is None:
             self._state = self.initial(batch.shape[0])
@@ -262,16 +286,6 @@ class Agent:
             )
         return h, s
 
-    def _remember(self, state: ActorState, observation: Tensor, action: Tensor) -> ActorState:
-        if self.model.context == 1:
-            return state
-        return replace(
-            state,
-            observations=torch.cat([state.observations[:, 1:], observation[:, None]], 1),
-            actions=torch.cat([state.actions[:, 1:], action[:, None]], 1),
-            valid=torch.cat([state.valid[:, 1:], torch.ones_like(state.valid[:, :1])], 1),
-        )
-
     def _luck(
         self, batch: int, generator: torch.Generator
     ) -> tuple[PlanNoise, Tensor | None, Tensor | None]:
@@ -287,6 +301,7 @@ class Agent:
     def _decide(
         self,
         observation: Tensor,
+        goal: Tensor | None,
         state: ActorState,
         noise: PlanNoise,
         will: Tensor | None,
@@ -298,10 +313,13 @@ class Agent:
         h, s = self.filter(observation, state)
         proposals = None
         if will is not None and luck is not None:
-            proposals = self._proposals(h, s, will, luck)
+            proposals = propose(self.model, self.heads, h, s, will, luck)
+
+        target = None if goal is None else self.model.encode(goal)
+        value_of = self._return if self.purpose.objective is None else self._predicted_return
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            value = self._return(*side_by_side(h, s, actions, latent))
+            value = value_of(*side_by_side(h, s, actions, latent), target)
             return -value.view(*actions.shape[:2], latent.shape[0])
 
         if not explain:
@@ -312,25 +330,20 @@ class Agent:
             parts = itemised_return(self.heads, self.config.discount, future)
             return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
 
-        explained = ItemisedCost(cost, items)
+        # A goal or a user's cost is told as one sum.
+        given = goal is not None or self.purpose.objective is not None or not self.learns
+        explained = cost if given else ItemisedCost(cost, items)
         return self.planner.search(explained, state.plan, noise, proposals, True, began=began)
 
-    def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-        """Of rows imagined side by side (R,)."""
+    def _predicted_return(
+        self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None
+    ) -> Tensor:
+        """Of rows imagined side by side (R,), or what stands for it; the target is (B, H)."""
         if isinstance(self.model, SimulatorModel):
             return self.model.true_return(s, actions, self.config.discount)
         future = imagine(self.model, h, s, actions, noise)
+        if self.purpose.objective is not None:
+            return self.purpose.objective(future)
+        if target is not None:
+            return -goal_distance(future, target)
         return learned_return(self.model, self.heads, self.config.discount, future)
-
-    def _proposals(self, h: Tensor, s: Tensor, will: Tensor, luck: Tensor) -> Tensor:
-        """Plans (B,P,T,A) of the policy followed in the model, from h (B, H), s (B, S)."""
-        h, s = (u[:, None].expand(-1, will.shape[2], -1) for u in (h, s))
-        actions = []
-        for t in range(will.shape[0]):
-            action, _ = self.heads.act(self.model.features(h, s), will[t])
-            actions.append(action)
-            if t + 1 < will.shape[0]:
-                z = self.model.prior(h, s, action).sample(luck[t])
-                s = self.model.predict(h, s, z, action)
-                h = self.model.expect(s)
-        return torch.stack(actions, 2)

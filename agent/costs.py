@@ -1,7 +1,7 @@
 """Costs of imagined futures, behind the planners' one interface.
 
 Shapes: B plans, N candidates, M latent samples, T horizon, A action, H embedding, S state,
-F features, Z latent, E latent noise, R = B*N*M rows imagined side by side.
+F features, Z latent, E latent noise, P proposals, R = B*N*M rows imagined side by side.
 """
 
 from __future__ import annotations
@@ -92,20 +92,15 @@ def _outlook(heads: Heads, future: Imagination) -> tuple[Tensor, Tensor, Tensor]
     return reward, go_on, heads.code.decode(heads.values(last, action)).mean(0)
 
 
-def goal_distance(model: WorldModel, goal: Tensor, h: Tensor, s: Tensor) -> TrajectoryCost:
-    """Squared distance to the goal's embedding (B, H), summed over the horizon.
+def goal_distance(future: Imagination, goal: Tensor) -> Tensor:
+    """Squared distance (R,) to the goal's embedding (B, H), summed over the horizon.
 
     Summed, not at the end alone: a plan that arrives early is better than one that arrives late
     (97 against 89 successes of 100 in eb_jepa's comparison).
     """
-
-    def cost(actions: Tensor, noise: Tensor) -> Tensor:
-        B, N, _, _ = actions.shape
-        future = imagine(model, *side_by_side(h, s, actions, noise))
-        reached = future.h[1:].view(-1, B, N, noise.shape[0], goal.shape[-1])
-        return ((reached - goal[:, None, None]) ** 2).sum(-1).sum(0)
-
-    return cost
+    T, R, H = future.h[1:].shape
+    reached = future.h[1:].view(T, len(goal), -1, H)  # the rows of one plan stand together
+    return (reached - goal[:, None]).square().sum((0, 3)).view(R)
 
 
 def action_penalty(actions: Tensor, noise: Tensor) -> Tensor:
@@ -133,3 +128,23 @@ def weighted_sum(terms: Sequence[tuple[float, TrajectoryCost]]) -> TrajectoryCos
         return sum(rest, start=first)
 
     return cost
+
+
+def propose(
+    model: WorldModel, heads: Heads, h: Tensor, s: Tensor, will: Tensor, luck: Tensor
+) -> Tensor:
+    """Plans (B,P,T,A) of the policy followed in the model, from h (B, H), s (B, S).
+
+    Args:
+        will: (T,B,P,A) noise of the policy's actions, luck: (T,B,P,E) of what comes of them.
+    """
+    h, s = (u[:, None].expand(-1, will.shape[2], -1) for u in (h, s))
+    actions = []
+    for t in range(will.shape[0]):
+        action, _ = heads.act(model.features(h, s), will[t])
+        actions.append(action)
+        if t + 1 < will.shape[0]:
+            z = model.prior(h, s, action).sample(luck[t])
+            s = model.predict(h, s, z, action)
+            h = model.expect(s)
+    return torch.stack(actions, 2)

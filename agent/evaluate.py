@@ -59,6 +59,8 @@ def evaluate(
 ) -> Evaluation:
     """Runs one episode per seed; B = env.num_envs must be their number.
 
+    Where the task sets a goal, the agent aims at it, unless it was given an objective.
+
     `watch` is called with the number of decisions made so far.
     """
     if len(seeds) != env.num_envs:
@@ -69,6 +71,9 @@ def evaluate(
     generator = torch.Generator().manual_seed(seeds[0])
     state = agent.initial(batch)
     observation = env.reset(seeds)
+    purpose, goals = agent.purpose, env.goals()
+    if goals is not None and purpose.objective is None:
+        agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
@@ -91,6 +96,7 @@ def evaluate(
         running &= ~(terminated | truncated)
         if watch is not None:
             watch(int(lengths.max()))
+    agent.purpose = purpose
     seconds = time.perf_counter() - began
     return Evaluation(
         actor, seeds, returns, lengths, ended, seconds,

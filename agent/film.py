@@ -1,4 +1,4 @@
-"""Episodes filmed and written down.
+"""Episodes filmed.
 
 Shapes: L decisions of an episode, D observation, A action.
 """
@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.dataset import Episode
 from worldplan.envs import EnvConfig, choose_backend, make_env
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode as it was; the last observation is the true final one."""
-
-    observation: NDArray[np.float32]  # (L+1, D)
-    action: NDArray[np.float32]  # (L, A) in [-1, 1]
-    reward: NDArray[np.float32]  # (L,)
-    terminated: bool
-    truncated: bool
 
 
 def prepare_rendering() -> None:
@@ -48,6 +36,9 @@ def film_episode(
     world = make_env(env, render_mode="rgb_array" if video else None)
     generator = torch.Generator().manual_seed(seed)
     observation, _ = world.reset(seed=seed)
+    purpose = agent.purpose
+    if world.has_wrapper_attr("goal_observation") and purpose.objective is None:
+        agent.aim(world.get_wrapper_attr("goal_observation"))
     state = agent.initial(1)
     observations, actions, rewards = [observation], [], []
     writer = None
@@ -72,6 +63,7 @@ def film_episode(
             actions.append(action[0].numpy())
             rewards.append(reward)
     finally:
+        agent.purpose = purpose
         if writer is not None:
             writer.close()
         world.close()
@@ -102,27 +94,3 @@ def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, in
     duration = 1000 * step / fps  # ms a frame
     first.save(gif, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
     return gif.getvalue(), height, width
-
-
-def write_dataset(path: Path, episodes: list[Episode]) -> int:
-    """Writes transitions (x, a, r, x') of all episodes to a compressed .npz; returns their number.
-
-    Arrays, one row a transition: observation, action, reward, next_observation, terminated,
-    truncated, episode. Nothing in it is pickled: `numpy.load(path)` reads it.
-    """
-    lengths = [len(e.reward) for e in episodes]
-    last = np.cumsum(lengths) - 1
-    terminated, truncated = np.zeros((2, sum(lengths)), np.bool_)
-    terminated[last] = [e.terminated for e in episodes]
-    truncated[last] = [e.truncated for e in episodes]
-    np.savez_compressed(
-        path,
-        observation=np.concatenate([e.observation[:-1] for e in episodes]),
-        action=np.concatenate([e.action for e in episodes]),
-        reward=np.concatenate([e.reward for e in episodes]),
-        next_observation=np.concatenate([e.observation[1:] for e in episodes]),
-        terminated=terminated,
-        truncated=truncated,
-        episode=np.repeat(np.arange(len(episodes)), lengths),
-    )
-    return sum(lengths)

@@ -41,6 +41,9 @@ class JEPAConfig(BaseModel):
     )
     vicreg_variance: float = Field(default=1.0, ge=0, description="weight of VICReg's variance")
     vicreg_covariance: float = Field(default=0.04, ge=0, description="and of its covariance")
+    slowness: float = Field(
+        default=0.0, ge=0, description="weight of the embedding's speed (PLDM's time similarity)"
+    )
     sigreg: float = Field(default=1.0, ge=0, description="weight of SIGReg")
     sigreg_directions: int = Field(default=128, ge=1, description="random directions of SIGReg")
 
@@ -194,6 +197,11 @@ class JEPA(LearnedModel):
             metrics["kl"] = losses.weighted(torch.stack(kls), weights)
             kl_term = losses.weighted(torch.stack(kl_losses), weights)
             loss = loss + self.latent.kl_weight * kl_term
+        if self.config.slowness:
+            # Slow embeddings lie as far apart as the way between them is long, walls included.
+            steps = losses.consistency(embedded[C + 1 :], embedded[C:-1])
+            metrics["slowness"] = losses.weighted(steps, weights)
+            loss = loss + self.config.consistency * self.config.slowness * metrics["slowness"]
         guard, guard_metrics = self._guard(embedded[C:].flatten(0, 1), extra)
         loss, metrics = loss + self.config.consistency * guard, metrics | guard_metrics
         last = self.features(embedded[-1], s).detach()

@@ -36,6 +36,9 @@ class LearnerConfig(BaseModel):
     task_gradient: bool = Field(
         default=True, description="reward and value shape Enc and Pred; false: triples alone do"
     )
+    task_heads: bool = Field(
+        default=True, description="reward, value and policy learn too; false: no reward is read"
+    )
 
 
 class Learner:
@@ -79,8 +82,10 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimizer.step()
-        self.heads.follow(self.config.target_rate)
         self.model.follow()
+        if values is None:
+            return metrics
+        self.heads.follow(self.config.target_rate)
         low, high = torch.quantile(values, torch.tensor([0.05, 0.95])).unbind()
         self.value_scale.lerp_((high - low).clamp(min=1.0), self.config.target_rate)
         return metrics
@@ -88,8 +93,8 @@ class Learner:
     def losses(
         self, x: Tensor, a: Tensor, reward: Tensor, terminated: Tensor, valid: Tensor,
         scale: Tensor, z_noise: Tensor, pi_noise: Tensor, next_noise: Tensor, extra: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:  # fmt: skip
-        """Total loss, metrics, and the policy's values (S,).
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:  # fmt: skip
+        """Total loss, metrics, and the policy's values (S,), None if the heads do not learn.
 
         Args:
             x: (S, C+T+1, D), a: (S, C+T, A), the rest of the batch (S, C+T).
@@ -101,6 +106,8 @@ class Learner:
         )
         weights = losses.step_weights(valid[C:], c.decay)
         lesson = self.model.learn(x, a, valid, weights, z_noise, extra)
+        if not c.task_heads:
+            return lesson.loss, {k: v.detach() for k, v in lesson.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
         f, z, start, last = lesson.features, lesson.z, lesson.start, lesson.last
         if not c.task_gradient:

@@ -38,7 +38,9 @@ class ByLot(Agent):
     which alone changes returns.
     """
 
-    def _predicted_return(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+    def _predicted_return(
+        self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None
+    ) -> Tensor:
         return h.new_zeros(len(h))
 
 

@@ -184,6 +184,9 @@ class Trainer:
             seeds[i] = training_seed(self.config.seed, self.episode)
             self.episode += 1
         observation = self.env.reset(seeds, mask)
+        goals = self.env.goals()
+        if goals is not None:
+            self.agent.aim(goals)
         for i in np.flatnonzero(mask):
             self.replay.begin(int(i), observation[i])
         self._notice(observation[mask])

@@ -65,6 +65,13 @@ class VectorEnv:
             self._observations[i], rewards[i] = observation, reward
         return self._observations.copy(), rewards, terminated, truncated
 
+    def goals(self) -> Array | None:
+        """The observations (B, D) to be reached in these episodes; None if the task has none."""
+        if not self._envs[0].has_wrapper_attr("goal_observation"):
+            return None
+        goals = [env.get_wrapper_attr("goal_observation") for env in self._envs]
+        return np.stack(goals).astype(np.float32)
+
     def close(self) -> None:
         for env in self._envs:
             env.close()

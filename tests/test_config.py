@@ -18,7 +18,7 @@ def test_every_preset_resolves_and_says_only_what_the_task_is(name: str) -> None
     config = resolve(preset)
     assert config.task == name
     assert config.env.id == tasks()[name].env_id
-    assert set(preset) <= {"task", "env", "steps", "solved", "seed_steps", "agent"}
+    assert set(preset) <= {"task", "env", "steps", "solved", "seed_steps", "agent", "compile"}
 
 
 def test_tasks_of_a_suite_share_their_settings() -> None:
@@ -27,7 +27,7 @@ def test_tasks_of_a_suite_share_their_settings() -> None:
         config = resolve(load_preset(name))
         agents[task.suite].add(config.agent.model_dump_json() + str(config.seed_steps))
     assert {suite: len(found) for suite, found in agents.items()} == {
-        "gymnasium": 1, "dm_control": 1, "worldplan": 1,
+        "gymnasium": 1, "dm_control": 1, "goals": 1, "worldplan": 1,
     }  # fmt: skip
 
 

@@ -159,7 +159,7 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
     x, a = case.x(C + 2, 2), case.a(C + 2, 2)
     state = agent.initial(2)
     for t in range(C + 1):  # one more than is remembered
-        state = agent._remember(state, x[t], a[t])
+        state = state.remember(x[t], a[t])
     h, s = agent.filter(x[-1], state)
     seen = m.encode(x[1:])
     by_hand = m.initial_state(seen[0])
@@ -363,5 +363,5 @@ def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
     loss = [prepare(agent.learner.losses, how)(*inputs)[0].detach() for how in (False, True)]
     torch.testing.assert_close(loss[1], loss[0], rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        plans = [prepare(agent._decide, how)(x, state, *luck)[0] for how in (False, True)]
+        plans = [prepare(agent._decide, how)(x, None, state, *luck)[0] for how in (False, True)]
     torch.testing.assert_close(plans[1].cost, plans[0].cost, rtol=1e-3, atol=1e-3)

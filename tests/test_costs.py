@@ -18,6 +18,7 @@ from worldplan.agent.costs import (
     weighted_sum,
 )
 from worldplan.agent.latent import Gaussian, LatentDistribution
+from worldplan.planners import TrajectoryCost
 
 
 class Walk:
@@ -153,15 +154,27 @@ def test_side_by_side_without_latent_noise() -> None:
     assert (a.shape, e.shape) == ((T, B * N, 2), (T, B * N, 0))
 
 
+def goal_cost(goal: list[list[float]], x: Tensor) -> TrajectoryCost:
+    """Of the walk to the goal (B, 1), as the agent makes it."""
+
+    def cost(actions: Tensor, noise: Tensor) -> Tensor:
+        future = imagine(MODEL, *side_by_side(x, x, actions, noise))
+        return goal_distance(future, torch.tensor(goal)).view(*actions.shape[:2], len(noise))
+
+    return cost
+
+
 def test_goal_distance_sums_over_the_horizon() -> None:
     x = torch.tensor([[0.0], [10.0]])
-    goal = torch.tensor([[3.0], [10.0]])
     actions = torch.tensor([[[1.0, 1.0], [3.0, 0.0]]]).expand(2, 2, 2)[..., None]
     noise = torch.tensor([[0.0, 0.0], [2.0, -2.0]])[..., None]  # z: 0, 0 and 1, -1
-    cost = goal_distance(MODEL, goal, x, x)(actions, noise)
+    cost = goal_cost([[3.0], [10.0]], x)(actions, noise)
     # Plan 0 walks 1, 2 or 3, 3 (with luck 2, 2 or 4, 3) to 3; plan 1 away from 10 likewise.
     expected = [[[4 + 1, 1 + 1], [0, 1]], [[1 + 4, 4 + 4], [9 + 9, 16 + 9]]]
     assert cost.tolist() == expected
+    one_for_all = goal_cost([[3.0]], x)(actions, noise)
+    assert one_for_all[0].tolist() == expected[0]
+    assert one_for_all[1].tolist() == [[64 + 81, 81 + 81], [100 + 100, 121 + 100]]
 
 
 def test_action_penalties_by_hand() -> None:
@@ -174,7 +187,7 @@ def test_action_penalties_by_hand() -> None:
 
 def test_weighted_sum_adds_every_term() -> None:
     x = torch.tensor([[0.0]])
-    goal = goal_distance(MODEL, torch.tensor([[3.0]]), x, x)
+    goal = goal_cost([[3.0]], x)
     actions, noise = torch.tensor([[[[1.0], [2.0]]]]), torch.zeros(1, 2, 1)
     # Walks 1, 3: distance 4 + 0, actions 1 + 4, rate 1.
     terms = [(10.0, goal), (0.1, action_penalty), (-2.0, action_rate_penalty)]

@@ -41,12 +41,12 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def test_a_preset_says_only_what_the_task_is() -> None:
-    assert len(tasks()) == 13
+    assert len(tasks()) == 15
     for name, task in tasks().items():
         content = preset(name)
         assert {"description", "suite", "env", "steps"} <= set(content)
         assert set(content) <= {"description", "suite", "env", "steps", "solved"}
-        assert task.suite in ("gymnasium", "dm_control", "worldplan")
+        assert task.suite in ("gymnasium", "dm_control", "goals", "worldplan")
         assert task.needs == ("dm-control" if task.env_id.startswith("dm_control/") else "")
         assert EnvConfig(**content["env"]).id == task.env_id
         preset(f"suite-{task.suite}")  # its hyper-parameters
@@ -55,7 +55,8 @@ def test_a_preset_says_only_what_the_task_is() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_can_be_made_and_stepped(name: str) -> None:
     vector = make_vector(EnvConfig(**preset(name)["env"]), 1)
-    assert vector.max_episode_steps == {"reacher": 50, "gusts": 40}.get(
+    limits = {"reacher": 50, "reach": 25, "two-rooms": 40, "gusts": 40}
+    assert vector.max_episode_steps == limits.get(
         name, 1000 if tasks()[name].suite == "gymnasium" else 500
     )
     observations = vector.reset([3])
