@@ -1,16 +1,16 @@
-"""The command line: train, evaluate, rollout, collect, fit, imagine, tasks; see `main`."""
+"""The command line: train, evaluate, rollout, imagine, tasks; the others in `cli_...` beside it."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from worldplan.agent.cli_experiments import compare, report
-from worldplan.agent.terminal import console
+from worldplan.agent.cli_triples import collect, fit
+from worldplan.agent.terminal import Overrides, choice, console, unused
 from worldplan.agent.terminal import plainly as _plainly
 from worldplan.envs import EnvironmentFault
 from worldplan.envs import tasks as list_tasks
@@ -22,12 +22,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="settings: steps=20000 seed=3 planner.horizon=5 ...", metavar="[KEY=VALUE]"
-    ),
-]
 Run = Annotated[Path, typer.Argument(help="run folder, or a checkpoint within")]
 ActorOption = Annotated[str, typer.Option(help="planner, policy or random")]
 Episodes = Annotated[int, typer.Option(min=1, help="number of held-out episodes")]
@@ -77,7 +71,7 @@ def train(
                 raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
             base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
             config = resolve(base, settings)
-            run_dir = _unused(config)
+            run_dir = unused(config)
         assert isinstance(config, RunConfig)
         _train(config, run_dir, resume=resume is not None)
 
@@ -203,59 +197,6 @@ def rollout(
 
 
 @app.command()
-def collect(
-    task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
-    overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="decisions, over all episodes")] = 20_000,
-    out: Annotated[Path, typer.Option(help="the .npz to write")] = Path("transitions.npz"),
-    actor: Annotated[str, typer.Option(help="noise (pink in time) or random")] = "noise",
-) -> None:
-    """Collect transitions without reward or aim, for `worldplan fit`."""
-    from worldplan.agent.config import load_preset, resolve
-    from worldplan.agent.dataset import Collector, write_dataset
-    from worldplan.agent.dataset import collect as play
-
-    with _plainly():
-        config = resolve(load_preset(task), overrides or [])
-        who = _choice(actor, Collector, "collector")
-        with console.status("") as status:
-            episodes = play(
-                config.env, steps, who, config.seed,
-                watch=lambda step: status.update(f"{task}, {step:,} of {steps:,} decisions"),
-            )  # fmt: skip
-        count = write_dataset(out, episodes)
-        console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
-
-
-@app.command()
-def fit(
-    task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
-    dataset: Annotated[str, typer.Argument(help=".npz of `collect` or `rollout`, or minari:ID")],
-    overrides: Overrides = None,
-    updates: Annotated[int, typer.Option(min=1, help="gradient updates")] = 3000,
-) -> None:
-    """Train Enc and Pred from triples (x, a, x') of a data set alone: no reward, no acting."""
-    from omegaconf import OmegaConf
-
-    from worldplan.agent.config import load_preset, resolve
-    from worldplan.agent.dataset import read_dataset
-    from worldplan.agent.fit import TRIPLES_ALONE
-    from worldplan.agent.fit import fit as train_model
-    from worldplan.agent.minari_data import read_minari
-    from worldplan.agent.restore import config_json
-
-    with _plainly():
-        config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
-        run_dir = _unused(config)
-        source, _, name = dataset.partition(":")
-        episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
-        console.print(f"[bold]{task}[/bold]  {dataset}  seed {config.seed}  -> {run_dir}")
-        train_model(config, episodes, run_dir, updates, console)
-        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
-        console.print(f"diagnostics: {run_dir / 'fit.csv'}; play it: worldplan evaluate {run_dir}")
-
-
-@app.command()
 def imagine(
     run: Run,
     horizon: Annotated[int, typer.Option(min=1, help="decisions to imagine")] = 50,
@@ -292,6 +233,8 @@ def tasks() -> None:
     console.print("Any other Gymnasium environment: worldplan train --env ID")
 
 
+app.command()(collect)
+app.command()(fit)
 app.command()(compare)
 app.command()(report)
 
@@ -303,19 +246,6 @@ def _saved_config(run_dir: Path) -> Any:
 
     _, state = checkpoint.read(checkpoint.find(run_dir))
     return RunConfig.model_validate(state["config"])
-
-
-def _unused(config: Any) -> Path:
-    """The folder of a new run."""
-    name = config.task.replace("/", "-").replace(":", "-")
-    new = Path("runs") / f"{name}-{config.seed}-{datetime.now():%m%d-%H%M%S}"
-    run_dir: Path = config.run_dir or new
-    if (run_dir / "config.yaml").exists():
-        raise FileExistsError(
-            f"{run_dir} already holds a run; go on with it by "
-            f"`worldplan train --resume {run_dir}`, or choose another run_dir"
-        )
-    return run_dir
 
 
 def _will_write(file: Path | None, ending: str) -> None:
@@ -330,19 +260,7 @@ def _will_write(file: Path | None, ending: str) -> None:
 def _actor(name: str) -> Any:
     from worldplan.agent.agent import Actor
 
-    return _choice(name, Actor, "actor")
-
-
-def _choice(name: str, literal: Any, what: str) -> Any:
-    import difflib
-
-    names = list(get_args(literal))
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"no {what} {name!r}. Did you mean {near!r}? {what.capitalize()}s: {', '.join(names)}"
-        )
-    return name
+    return choice(name, Actor, "actor")
 
 
 def _show(result: Any, sums: dict[str, Any]) -> None:
