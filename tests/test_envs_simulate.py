@@ -48,7 +48,7 @@ def lists() -> tuple[list[Any], ...]:
     return [], [], [], [], []
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [n for n in TASKS if n not in ("gusts", "reach", "two-rooms")])
 def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
     """30 random decisions from each of several seeds, each foretold from the state before it."""
     env, simulator = make_env(config(name)), Simulator(config(name), threads=1)

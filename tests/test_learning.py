@@ -76,6 +76,7 @@ LEARNER_FLAGS: dict[str, tuple[Any, str]] = {
     "sigreg": (0.0, "sigreg"),
     "sigreg_directions": (3, "sigreg"),
     "task_gradient": (False, "simnorm"),
+    "task_heads": (False, "simnorm"),
 }
 
 
