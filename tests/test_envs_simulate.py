@@ -48,7 +48,10 @@ def lists() -> tuple[list[Any], ...]:
     return [], [], [], [], []
 
 
-@pytest.mark.parametrize("name", [n for n in TASKS if n not in ("gusts", "reach", "two-rooms")])
+OWN = ("gusts", "reach", "two-rooms")  # their rewards were not written down as functions of states
+
+
+@pytest.mark.parametrize("name", [task for task in TASKS if task.values[0] not in OWN])
 def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
     """30 random decisions from each of several seeds, each foretold from the state before it."""
     env, simulator = make_env(config(name)), Simulator(config(name), threads=1)
