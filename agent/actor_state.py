@@ -1,6 +1,7 @@
 """What acting remembers from one step to the next.
 
-Shapes: B environments, C = context - 1 remembered steps, D observation, A action.
+Shapes: B environments, C = context - 1 remembered steps, D observation, A action,
+H embedding, S state.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from worldplan.agent.world_model import Model
 from worldplan.planners import PlanState
 
 
@@ -36,3 +38,14 @@ class ActorState:
             actions=torch.cat([self.actions[:, 1:], action[:, None]], 1),
             valid=torch.cat([self.valid[:, 1:], torch.ones_like(self.valid[:, :1])], 1),
         )
+
+    def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (B, H) and state (B, S) now, from the last `context` observations."""
+        h = model.encode(observation)
+        if model.context == 1:
+            return h, model.initial_state(h)
+        seen = torch.cat([model.encode(self.observations), h[:, None]], 1)
+        s = model.initial_state(seen[:, 0])
+        for t in range(model.context - 1):
+            s = model.filter(seen[:, t], s, self.actions[:, t], seen[:, t + 1], self.valid[:, t])
+        return h, s

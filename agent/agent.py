@@ -1,13 +1,12 @@
-"""The agent: encode what is seen, plan in the model, act.
+"""The agent: act by a decision of model, heads and planner; learn from batches.
 
-Shapes: B environments, C = context - 1 remembered steps, D observation, A action, H embedding,
-S state, P proposals, N candidates, M latent samples, T horizon, E latent noise.
+Shapes: B environments, C = context - 1 remembered steps, D observation, A action, T horizon,
+R imagined rows, F features.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
@@ -19,32 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from worldplan.agent.actor_state import ActorState
-from worldplan.agent.compiling import Execution, prepare
-from worldplan.agent.costs import (
-    goal_distance,
-    imagine,
-    itemised_return,
-    learned_return,
-    propose,
-    side_by_side,
-)
+from worldplan.agent.compiling import Execution
+from worldplan.agent.decision import Decision
 from worldplan.agent.heads import Heads, HeadsConfig
 from worldplan.agent.jepa import JEPAConfig
 from worldplan.agent.learner import Learner, LearnerConfig
 from worldplan.agent.models import ModelConfigUnion, make_model
 from worldplan.agent.purpose import Purpose, as_observation, decoded
 from worldplan.agent.replay import Batch
-from worldplan.agent.simulator import SimulatorModel, check_search, is_simulator, with_defaults
+from worldplan.agent.simulator import check_search, is_simulator, with_defaults
 from worldplan.agent.world_model import LearnedModel
 from worldplan.envs import Simulator
-from worldplan.planners import (
-    ItemisedCost,
-    Plan,
-    PlannerConfigUnion,
-    PlanNoise,
-    PlanState,
-    make_planner,
-)
+from worldplan.planners import Plan, PlannerConfigUnion, make_planner
 from worldplan.planners.mppi import MPPIConfig
 
 Actor = Literal["planner", "policy", "random"]
@@ -84,6 +69,8 @@ class Agent:
     has neither heads nor learner.
     """
 
+    decides = Decision
+
     def __init__(
         self,
         config: AgentConfig,
@@ -101,14 +88,9 @@ class Agent:
         self._learner: Learner | None = None
         if isinstance(self.model, LearnedModel):
             self._heads, self._learner = self._learning(self.model, execution)
-        # A decision is compiled whole, unless its loop must look at a clock or at slopes: then
-        # what it calls is. Into a simulator the compiler cannot see.
-        compiled = execution.compiled and self.learns and not self.model.unrolls
-        precision = execution.plan_precision
-        whole = compiled and config.planner.deadline_ms is None and not self.planner.differentiates
-        self._search = prepare(self._decide, whole, precision, wrapped=True)
-        self._search_plainly = prepare(self._decide, False, precision)
-        self._return = prepare(self._predicted_return, compiled and not whole, dynamic=True)
+        self.decision = self.decides(
+            self.model, self._heads, self.planner, config.discount, config.proposals, execution
+        )
         self._generator = torch.Generator().manual_seed(0)
         self._state: ActorState | None = None
         self.purpose = Purpose()
@@ -215,15 +197,11 @@ class Agent:
         if actor == "random":
             action = 2 * torch.rand(batch, self.action_dim, generator=generator) - 1
         elif actor == "policy":
-            features = self.model.features(*self.filter(observation, state))
+            features = self.model.features(*state.filter(self.model, observation))
             action, _ = self.heads.act(features, torch.zeros(batch, self.action_dim))
         else:
-            search = self._search if self.purpose.objective is None else self._search_plainly
-            goal, luck = self.purpose.goal, self._luck(batch, generator)
-            if explain:
-                plan, plan_state = self._decide(observation, goal, state, *luck, explain=True)
-            else:
-                plan, plan_state = search(observation, goal, state, *luck)
+            luck = self.decision.luck(batch, self.action_dim, generator)
+            plan, plan_state = self.decision(observation, state, luck, self.purpose, explain)
             plan.check()
             state, action = replace(state, plan=plan_state), plan.action
             if explore:
@@ -271,79 +249,3 @@ class Agent:
         """Forgets the last episode; the same seed then gives the same actions."""
         self._state = None
         self._generator.manual_seed(seed)
-
-    def filter(self, observation: Tensor, state: ActorState) -> tuple[Tensor, Tensor]:
-        """Embedding (B, H) and state (B, S) now, from the last `context` observations."""
-        h = self.model.encode(observation)
-        past = self.model.context - 1
-        if not past:
-            return h, self.model.initial_state(h)
-        seen = torch.cat([self.model.encode(state.observations), h[:, None]], 1)
-        s = self.model.initial_state(seen[:, 0])
-        for t in range(past):
-            s = self.model.filter(
-                seen[:, t], s, state.actions[:, t], seen[:, t + 1], state.valid[:, t]
-            )
-        return h, s
-
-    def _luck(
-        self, batch: int, generator: torch.Generator
-    ) -> tuple[PlanNoise, Tensor | None, Tensor | None]:
-        """Noise of one decision: the planner's, the proposing policy's and its futures'."""
-        noise = self.planner.draw_noise(batch, self.action_dim, self.model.noise_dim, generator)
-        P, T = self.config.proposals, self.config.planner.horizon
-        if not P:
-            return noise, None, None
-        will = torch.randn(T, batch, P, self.action_dim, generator=generator)
-        will[:, :, 0] = 0  # the first proposal is the policy's mode
-        return noise, will, torch.randn(T, batch, P, self.model.noise_dim, generator=generator)
-
-    def _decide(
-        self,
-        observation: Tensor,
-        goal: Tensor | None,
-        state: ActorState,
-        noise: PlanNoise,
-        will: Tensor | None,
-        luck: Tensor | None,
-        explain: bool = False,
-    ) -> tuple[Plan, PlanState]:
-        """Encode, propose, search; will (T,B,P,A) and luck (T,B,P,E) are None without proposals."""
-        began = None if self.config.planner.deadline_ms is None else time.perf_counter()
-        h, s = self.filter(observation, state)
-        proposals = None
-        if will is not None and luck is not None:
-            proposals = propose(self.model, self.heads, h, s, will, luck)
-
-        target = None if goal is None else self.model.encode(goal)
-        value_of = self._return if self.purpose.objective is None else self._predicted_return
-
-        def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            value = value_of(*side_by_side(h, s, actions, latent), target)
-            return -value.view(*actions.shape[:2], latent.shape[0])
-
-        if not explain:
-            return self.planner.search(cost, state.plan, noise, proposals, began=began)
-
-        def items(actions: Tensor, latent: Tensor) -> Tensor:
-            future = imagine(self.model, *side_by_side(h, s, actions, latent))
-            parts = itemised_return(self.heads, self.config.discount, future)
-            return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
-
-        # A goal or a user's cost is told as one sum.
-        given = goal is not None or self.purpose.objective is not None or not self.learns
-        explained = cost if given else ItemisedCost(cost, items)
-        return self.planner.search(explained, state.plan, noise, proposals, True, began=began)
-
-    def _predicted_return(
-        self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None
-    ) -> Tensor:
-        """Of rows imagined side by side (R,), or what stands for it; the target is (B, H)."""
-        if isinstance(self.model, SimulatorModel):
-            return self.model.true_return(s, actions, self.config.discount)
-        future = imagine(self.model, h, s, actions, noise)
-        if self.purpose.objective is not None:
-            return self.purpose.objective(future)
-        if target is not None:
-            return -goal_distance(future, target)
-        return learned_return(self.model, self.heads, self.config.discount, future)

@@ -176,7 +176,7 @@ def present(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
 
         age = torch.arange(times)[:, None] + torch.arange(-past, 0)
         state = replace(state, observations=windows(x[:-1]), actions=windows(a), valid=age >= 0)
-    return agent.filter(x, state)
+    return state.filter(agent.model, x)
 
 
 @torch.no_grad()

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config import RunConfig
+from worldplan.agent.decision import Decision
 from worldplan.agent.diagnostics import diagnose, filtered
 from worldplan.agent.ensemble import MemberAndNoise
 from worldplan.agent.evaluate import evaluate, held_out_seeds
 from worldplan.agent.latent import LatentDistribution
 from worldplan.agent.probe import Probe, fit_probe
+from worldplan.agent.purpose import Objective
 from worldplan.agent.replay import Batch, Replay
 from worldplan.agent.simulator import simulator_of
 from worldplan.agent.world_model import Model
@@ -31,6 +33,21 @@ _ENVS, _ROUNDS, _STEPS = 16, 4, 100  # episodes that predictions are judged on
 _WINDOWS, _FUTURES, _DECISIONS = 512, 8, 50
 
 
+class _Blind(Decision):
+    """A decision to which all plans are worth the same."""
+
+    def worth(
+        self,
+        h: Tensor,
+        s: Tensor,
+        actions: Tensor,
+        noise: Tensor,
+        target: Tensor | None = None,
+        objective: Objective | None = None,
+    ) -> Tensor:
+        return h.new_zeros(len(h))
+
+
 class ByLot(Agent):
     """The same planner with nothing to tell plans apart by: what chance makes of its search.
 
@@ -38,10 +55,7 @@ class ByLot(Agent):
     which alone changes returns.
     """
 
-    def _predicted_return(
-        self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor, target: Tensor | None = None
-    ) -> Tensor:
-        return h.new_zeros(len(h))
+    decides = _Blind
 
 
 def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:

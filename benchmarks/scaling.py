@@ -60,7 +60,7 @@ def main() -> None:
     torch.manual_seed(0)
     agent = Agent(config.agent, *SIZES)
     score = prepare(
-        agent._predicted_return, execution.compiled, execution.plan_precision, dynamic=True
+        agent.decision.worth, execution.compiled, execution.plan_precision, dynamic=True
     )
     table = Table("environments", "samples", "horizon", "ms", "GFLOP", "GFLOP/s", "of the best")
     rows: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ def main() -> None:
                     noise = torch.zeros(1, horizon, 0)
                     given = side_by_side(h, agent.model.initial_state(h), actions, noise)
                     with Products() as products:
-                        agent._predicted_return(*given)
+                        agent.decision.worth(*given)
                     work = flops(products.noted)
                     times = max(1, min(20, int(0.1 * best / work)))
                     seconds(lambda given=given: score(*given), 2)

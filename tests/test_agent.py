@@ -114,9 +114,11 @@ def test_without_the_action_variable_all_plans_cost_the_same() -> None:
     def costs(**model: Any) -> torch.Tensor:
         a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, **model})
         generator = torch.Generator().manual_seed(0)
-        h, s = a.filter(torch.randn(64, 3, generator=generator)[:1].expand(64, 3), a.initial(64))
+        h, s = a.initial(64).filter(
+            a.model, torch.randn(64, 3, generator=generator)[:1].expand(64, 3)
+        )
         plans = torch.randn(3, 64, 2, generator=generator)
-        return a._predicted_return(h, s, plans, torch.zeros(3, 64, 0))
+        return a.decision.worth(h, s, plans, torch.zeros(3, 64, 0))
 
     blind, seeing = costs(action=False), costs(action=True)
     assert (blind == blind[0]).all()
@@ -134,9 +136,9 @@ def test_a_reset_forgets_one_environment_only() -> None:
     assert not forgotten.valid[0].any()
     assert forgotten.valid[1].all()
     x = torch.ones(2, 3)
-    fresh = a.filter(x, a.initial(2))[1]
-    torch.testing.assert_close(a.filter(x, forgotten)[1][0], fresh[0])
-    assert not torch.equal(a.filter(x, forgotten)[1][1], fresh[1])
+    fresh = a.initial(2).filter(a.model, x)[1]
+    torch.testing.assert_close(forgotten.filter(a.model, x)[1][0], fresh[0])
+    assert not torch.equal(forgotten.filter(a.model, x)[1][1], fresh[1])
 
 
 def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
@@ -146,9 +148,9 @@ def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
     rows = (h, a.model.initial_state(h), torch.zeros(3, 1, 2), torch.zeros(3, 1, 0))
     with torch.no_grad():
         outcome(a).bias[-1], outcome(a).weight[-1] = 50.0, 0.0
-        lasting = a._predicted_return(*rows)
+        lasting = a.decision.worth(*rows)
         outcome(a).bias[-1] = -50.0
-        ending = a._predicted_return(*rows)
+        ending = a.decision.worth(*rows)
         reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
     torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(lasting, ending)

@@ -37,10 +37,8 @@ def costs(made: Agent, precision: torch.dtype, compiled: bool = False) -> Tensor
     actions = (2 * torch.rand(1, 256, 3, 6, generator=generator) - 1).to(dtype)
 
     def score() -> Tensor:
-        h, s = made.filter(observation, made.initial(1))
-        return made._predicted_return(
-            *side_by_side(h, s, actions, torch.zeros(1, 3, 0, dtype=dtype))
-        )
+        h, s = made.initial(1).filter(made.model, observation)
+        return made.decision.worth(*side_by_side(h, s, actions, torch.zeros(1, 3, 0, dtype=dtype)))
 
     with torch.no_grad():
         return prepare(score, compiled, precision)().double()

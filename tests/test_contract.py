@@ -160,7 +160,7 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
     state = agent.initial(2)
     for t in range(C + 1):  # one more than is remembered
         state = state.remember(x[t], a[t])
-    h, s = agent.filter(x[-1], state)
+    h, s = state.filter(agent.model, x[-1])
     seen = m.encode(x[1:])
     by_hand = m.initial_state(seen[0])
     for t in range(C):
@@ -168,7 +168,7 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
         by_hand = m.filter(seen[t], by_hand, a[t + 1], seen[t + 1], here)
     torch.testing.assert_close(h, seen[-1])
     torch.testing.assert_close(s, by_hand)
-    _, forgot = agent.filter(x[-1], state.reset(torch.tensor([True, False])))
+    _, forgot = state.reset(torch.tensor([True, False])).filter(agent.model, x[-1])
     torch.testing.assert_close(forgot[0], m.initial_state(h)[0])
     torch.testing.assert_close(forgot[1], s[1])
     assert torch.equal(s, m.initial_state(h)) == (C == 0)
@@ -334,7 +334,7 @@ def test_actions_matter_or_do_not_exist(case: Case) -> None:
     noise = torch.randn(2, 3, m.noise_dim, generator=rng())
     rows = side_by_side(h, m.initial_state(h), a, noise)
     future = imagine(m, *rows).h[1:].view(3, 1, 8, 2, -1)
-    returns = agent._predicted_return(*rows).view(1, 8, 2)
+    returns = agent.decision.worth(*rows).view(1, 8, 2)
     alike = torch.equal(future, future[:, :, :1].expand_as(future))
     assert alike == (not m.uses_action)
     # No action in the world: all candidates are worth the same, to the last bit.
@@ -355,7 +355,7 @@ def test_it_can_be_diagnosed(case: Case) -> None:
 def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
     agent = case.make()
     batch, x = case.batch(agent), case.x(1)
-    state, luck = agent.initial(1), agent._luck(1, rng())
+    state, luck = agent.initial(1), agent.decision.luck(1, agent.action_dim, rng())
     inputs = (
         *(batch.observation, batch.action, batch.reward, batch.terminated, batch.valid),
         *(agent.learner.value_scale, *agent.learner._noise(8, rng())),
@@ -363,5 +363,7 @@ def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
     loss = [prepare(agent.learner.losses, how)(*inputs)[0].detach() for how in (False, True)]
     torch.testing.assert_close(loss[1], loss[0], rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        plans = [prepare(agent._decide, how)(x, None, state, *luck)[0] for how in (False, True)]
+        plans = [
+            prepare(agent.decision.decide, how)(x, None, state, *luck)[0] for how in (False, True)
+        ]
     torch.testing.assert_close(plans[1].cost, plans[0].cost, rtol=1e-3, atol=1e-3)

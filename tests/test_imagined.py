@@ -73,7 +73,7 @@ def agent_with(model: Exact | None = None, **config: Any) -> Agent:
     torch.manual_seed(0)
     agent = Agent(AgentConfig.model_validate(small), 4 if model and model.blind else 5, 2)
     if model is not None:
-        agent.model = model  # type: ignore[assignment]
+        agent.model = agent.decision.model = model  # type: ignore[assignment]
     return agent
 
 
@@ -201,7 +201,7 @@ def test_states_are_those_of_acting(context: int) -> None:
     state, generator = agent.initial(1), torch.Generator().manual_seed(3)
     for t in range(9):
         seen = played.observation[t][None]
-        now_h, now_s = agent.filter(seen, state)
+        now_h, now_s = state.filter(agent.model, seen)
         torch.testing.assert_close(h[t], now_h[0])
         torch.testing.assert_close(s[t], now_s[0])
         _, state, _ = agent.step(seen, state, generator, actor="random")

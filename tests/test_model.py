@@ -185,7 +185,7 @@ def test_training_and_acting_give_the_same_state(
         for env in range(2):
             if t == 0 or (env, t) == (1, 4):
                 replay.begin(env, x[t, env].numpy())
-        _, s = agent.filter(x[t], state)
+        _, s = state.filter(agent.model, x[t])
         acted |= {tuple(x[t, env].tolist()): s[env] for env in range(2)}
         action, state, _ = agent.step(x[t], state, rng(t), actor="random")
         over = torch.tensor([False, t == 3])
@@ -261,8 +261,8 @@ def test_resetting_one_actor_leaves_the_other() -> None:
     state = agent.initial(2)
     for t in range(3):
         _, state, _ = agent.step(x[t], state, rng(t), actor="random")
-    _, kept = agent.filter(x[3], state)
-    h, reset = agent.filter(x[3], state.reset(torch.tensor([True, False])))
+    _, kept = state.filter(agent.model, x[3])
+    h, reset = state.reset(torch.tensor([True, False])).filter(agent.model, x[3])
     assert torch.equal(reset[0], agent.model.initial_state(h)[0])
     assert torch.equal(reset[1], kept[1])
     assert not torch.allclose(reset[0], kept[0])

@@ -31,7 +31,7 @@ def walker(heads: bool = False, execution: Execution = Execution()) -> Agent:  #
         "proposals": 0,
     }
     agent = Agent(AgentConfig.model_validate(config), 1, 1, execution)
-    agent.model = Walk(agent.model.config, 1, 1)  # type: ignore[arg-type]
+    agent.model = agent.decision.model = Walk(agent.model.config, 1, 1)  # type: ignore[arg-type]
     return agent
 
 

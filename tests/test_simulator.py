@@ -40,7 +40,7 @@ def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
     until then, and nothing comes after."""
     made, x = agent(discount=0.9), states(2)
     actions = torch.stack([torch.ones(60, 1), torch.zeros(60, 1)], 1)
-    worth = made._predicted_return(x, x, actions, torch.zeros(60, 2, 0))
+    worth = made.decision.worth(x, x, actions, torch.zeros(60, 2, 0))
     env: Any = make_env(PENDULUM)
     for row in range(2):
         env.reset(seed=row)
