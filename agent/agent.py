@@ -7,7 +7,8 @@ R imagined rows, F features.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
@@ -109,6 +110,17 @@ class Agent:
         if goal is not None:
             x = as_observation(goal, self.observation_dim)
             self.purpose = Purpose(x.reshape(-1, self.observation_dim))
+
+    @contextmanager
+    def aiming(self, goals: npt.ArrayLike | None) -> Iterator[None]:
+        """Within it the agent aims where a task sets goals, unless it was given an objective."""
+        before = self.purpose
+        if goals is not None and before.objective is None:
+            self.aim(goals)
+        try:
+            yield
+        finally:
+            self.purpose = before
 
     def minimise(
         self, cost: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]

@@ -71,32 +71,29 @@ def evaluate(
     generator = torch.Generator().manual_seed(seeds[0])
     state = agent.initial(batch)
     observation = env.reset(seeds)
-    purpose, goals = agent.purpose, env.goals()
-    if goals is not None and purpose.objective is None:
-        agent.aim(goals)
     running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
     promised: list[NDArray[np.float64]] = []
     rewards: list[NDArray[np.float64]] = []
-    while running.any():
-        action, state, plan = agent.step(
-            torch.from_numpy(observation), state, generator, actor=actor
-        )
-        promise = np.full(batch, np.nan) if plan is None else -plan.cost.double().numpy()
-        promised.append(np.where(running, promise, np.nan))
-        observation, reward, terminated, truncated = env.step(action.numpy(), running)
-        rewards.append(reward.astype(np.float64))
-        returns += reward
-        realised += weight * reward
-        weight *= agent.config.discount
-        lengths += running
-        ended |= terminated
-        running &= ~(terminated | truncated)
-        if watch is not None:
-            watch(int(lengths.max()))
-    agent.purpose = purpose
+    with agent.aiming(env.goals()):
+        while running.any():
+            action, state, plan = agent.step(
+                torch.from_numpy(observation), state, generator, actor=actor
+            )
+            promise = np.full(batch, np.nan) if plan is None else -plan.cost.double().numpy()
+            promised.append(np.where(running, promise, np.nan))
+            observation, reward, terminated, truncated = env.step(action.numpy(), running)
+            rewards.append(reward.astype(np.float64))
+            returns += reward
+            realised += weight * reward
+            weight *= agent.config.discount
+            lengths += running
+            ended |= terminated
+            running &= ~(terminated | truncated)
+            if watch is not None:
+                watch(int(lengths.max()))
     seconds = time.perf_counter() - began
     return Evaluation(
         actor, seeds, returns, lengths, ended, seconds,

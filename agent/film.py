@@ -16,7 +16,7 @@ from PIL import Image
 
 from worldplan.agent.agent import Actor, Agent
 from worldplan.agent.dataset import Episode
-from worldplan.envs import EnvConfig, choose_backend, make_env
+from worldplan.envs import EnvConfig, choose_backend, goals_of, make_env
 
 
 def prepare_rendering() -> None:
@@ -25,8 +25,7 @@ def prepare_rendering() -> None:
     Raises:
         ValueError: there is none; names the Debian package to install.
     """
-    if "MUJOCO_GL" not in os.environ:
-        os.environ["MUJOCO_GL"] = choose_backend()
+    os.environ["MUJOCO_GL"] = choose_backend()
 
 
 def film_episode(
@@ -36,34 +35,31 @@ def film_episode(
     world = make_env(env, render_mode="rgb_array" if video else None)
     generator = torch.Generator().manual_seed(seed)
     observation, _ = world.reset(seed=seed)
-    purpose = agent.purpose
-    if world.has_wrapper_attr("goal_observation") and purpose.objective is None:
-        agent.aim(world.get_wrapper_attr("goal_observation"))
     state = agent.initial(1)
     observations, actions, rewards = [observation], [], []
     writer = None
     terminated = truncated = False
     try:
-        while True:
-            if video:
-                frame = np.ascontiguousarray(world.render())
-                if writer is None:
-                    height, width = frame.shape[:2]
-                    writer = imageio_ffmpeg.write_frames(
-                        str(video), (width, height), fps=world.metadata["render_fps"], quality=7
-                    )
-                    writer.send(None)
-                writer.send(frame)
-            if terminated or truncated:  # its last frame shows how it ended
-                break
-            seen = torch.from_numpy(observation)[None]
-            action, state, _ = agent.step(seen, state, generator, actor=actor)
-            observation, reward, terminated, truncated, _ = world.step(action[0].numpy())
-            observations.append(observation)
-            actions.append(action[0].numpy())
-            rewards.append(reward)
+        with agent.aiming(goals_of([world])):
+            while True:
+                if video:
+                    frame = np.ascontiguousarray(world.render())
+                    if writer is None:
+                        height, width = frame.shape[:2]
+                        writer = imageio_ffmpeg.write_frames(
+                            str(video), (width, height), fps=world.metadata["render_fps"], quality=7
+                        )
+                        writer.send(None)
+                    writer.send(frame)
+                if terminated or truncated:  # its last frame shows how it ended
+                    break
+                seen = torch.from_numpy(observation)[None]
+                action, state, _ = agent.step(seen, state, generator, actor=actor)
+                observation, reward, terminated, truncated, _ = world.step(action[0].numpy())
+                observations.append(observation)
+                actions.append(action[0].numpy())
+                rewards.append(reward)
     finally:
-        agent.purpose = purpose
         if writer is not None:
             writer.close()
         world.close()

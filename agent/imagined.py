@@ -18,7 +18,7 @@ from worldplan.agent.agent import Actor, Agent
 from worldplan.agent.costs import imagine
 from worldplan.agent.evaluate import held_out_seeds
 from worldplan.agent.probe import Probe, fit_probe
-from worldplan.envs import EnvConfig, make_env
+from worldplan.envs import EnvConfig, goals_of, make_env
 from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
 from worldplan.envs.wrappers import FlatEnv
@@ -136,21 +136,22 @@ def play(
     positions = [[_position(world)] for world in worlds]
     actions: list[list[Tensor]] = [[] for _ in worlds]
     state, running = agent.initial(len(worlds)), set(batch)
-    for step in range(steps):
-        if not running:
-            break
-        if passive is not None and step >= passive:
-            action = torch.zeros(len(worlds), agent.action_dim)
-        else:
-            now = torch.from_numpy(np.stack([episode[-1] for episode in seen]))
-            action, state, _ = agent.step(now, state, generator, actor=actor)
-        for i in sorted(running):
-            observation, _, terminated, truncated, _ = worlds[i].step(action[i].numpy())
-            seen[i].append(observation)
-            positions[i].append(_position(worlds[i]))
-            actions[i].append(action[i])
-            if terminated or truncated:
-                running.remove(i)
+    with agent.aiming(goals_of(worlds)):
+        for step in range(steps):
+            if not running:
+                break
+            if passive is not None and step >= passive:
+                action = torch.zeros(len(worlds), agent.action_dim)
+            else:
+                now = torch.from_numpy(np.stack([episode[-1] for episode in seen]))
+                action, state, _ = agent.step(now, state, generator, actor=actor)
+            for i in sorted(running):
+                observation, _, terminated, truncated, _ = worlds[i].step(action[i].numpy())
+                seen[i].append(observation)
+                positions[i].append(_position(worlds[i]))
+                actions[i].append(action[i])
+                if terminated or truncated:
+                    running.remove(i)
     return [
         Played(
             torch.from_numpy(np.stack(seen[i])),
@@ -162,7 +163,7 @@ def play(
 
 
 @torch.no_grad()
-def present(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
+def noticed(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
     """Embedding (L+1, H) and state (L+1, S) at each time, filtered as they are when acting."""
     x, a = played.observation, played.action
     past, times = agent.model.context - 1, len(x)
@@ -198,7 +199,7 @@ def learn_to_read(
                 rows += len(episode.observation)
             if watch is not None:
                 watch(rows)
-    h, s = (torch.cat(parts) for parts in zip(*(present(agent, p) for p in played), strict=True))
+    h, s = (torch.cat(parts) for parts in zip(*(noticed(agent, p) for p in played), strict=True))
     x = torch.cat([p.observation for p in played])
     position, code = np.concatenate([p.position for p in played]), pose_code(worlds[0])
     pose = position if code is None else code.encode(position)
@@ -228,7 +229,7 @@ def compare(
     """Imagines from decision `start` on, under the actions that were taken."""
     assert start < len(played.action), "there must be something to imagine"
     model, actions = agent.model, played.action[start : start + horizon]
-    h, s = present(agent, played)
+    h, s = noticed(agent, played)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(actions), futures, model.noise_dim, generator=generator)
     future = imagine(

@@ -44,10 +44,16 @@ def show(
         ValueError: more samples than the model's z has futures, an episode that is over before
             `start`, or a film that was asked for and cannot be drawn.
     """
+    without = _no_renderer()  # before a simulator makes an environment
     agent, config = load_with_config(run)
     samples = _samples(agent, samples)
     folder = checkpoint.find(run).absolute().parents[1]
-    can_draw = _can_draw(config.env, console, must=video is not None)
+    without = without or _no_body(config.env)
+    if without and video is not None:
+        raise ValueError(without)
+    can_draw = without is None
+    if without:
+        console.print(f"no film: {without}")
     with console.status("playing the real episode") as status:
         world = make_env(config.env, render_mode="rgb_array" if can_draw else None)
         passive_from = start if passive else None
@@ -99,21 +105,21 @@ def _samples(agent: Agent, samples: int | None) -> int:
     return samples
 
 
-def _can_draw(env: EnvConfig, console: Console, must: bool) -> bool:
-    """Whether there is a body to film and a way to draw it; if it must be, says why not."""
+def _no_renderer() -> str | None:
+    """Why nothing can be drawn here, or None."""
     try:
         prepare_rendering()
-        world = make_env(env)
-        found = physics_of(world)
-        world.close()
-        if found is None:
-            raise ValueError(f"{env.id} shows no MuJoCo model and data")
     except ValueError as error:
-        if must:
-            raise
-        console.print(f"no film: {error}")
-        return False
-    return True
+        return str(error)
+    return None
+
+
+def _no_body(env: EnvConfig) -> str | None:
+    """Why there is nothing to draw, or None."""
+    world = make_env(env)
+    found = physics_of(world)
+    world.close()
+    return None if found else f"{env.id} shows no MuJoCo model and data"
 
 
 def _say(console: Console, c: Comparison, reading: Reading) -> None:

@@ -4,7 +4,7 @@ from worldplan.envs.make import EnvConfig, make_env, make_vector
 from worldplan.envs.render import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
 from worldplan.envs.tasks import TaskInfo, tasks
-from worldplan.envs.vector import VectorEnv
+from worldplan.envs.vector import VectorEnv, goals_of
 from worldplan.envs.wrappers import EnvironmentFault
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "TaskInfo",
     "VectorEnv",
     "choose_backend",
+    "goals_of",
     "make_env",
     "make_vector",
     "tasks",

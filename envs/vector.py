@@ -67,10 +67,7 @@ class VectorEnv:
 
     def goals(self) -> Array | None:
         """The observations (B, D) to be reached in these episodes; None if the task has none."""
-        if not self._envs[0].has_wrapper_attr("goal_observation"):
-            return None
-        goals = [env.get_wrapper_attr("goal_observation") for env in self._envs]
-        return np.stack(goals).astype(np.float32)
+        return goals_of(self._envs)
 
     def close(self) -> None:
         for env in self._envs:
@@ -81,3 +78,11 @@ class VectorEnv:
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
             raise ValueError(f"expected a boolean mask of shape ({self.num_envs},), got {mask!r}")
         return mask
+
+
+def goals_of(envs: Sequence[FlatEnv]) -> Array | None:
+    """The observations (B, D) to be reached in the environments; None if their task has none."""
+    if not envs[0].has_wrapper_attr("goal_observation"):
+        return None
+    goals = [env.get_wrapper_attr("goal_observation") for env in envs]
+    return np.stack(goals).astype(np.float32)

@@ -19,9 +19,9 @@ from worldplan.agent.imagined import (
     Reading,
     compare,
     learn_to_read,
+    noticed,
     play,
     pose_code,
-    present,
 )
 from worldplan.agent.imagined_show import plot
 from worldplan.agent.latent import Gaussian, LatentDistribution, NoLatent
@@ -197,7 +197,7 @@ def test_passive_chooses_no_actions(reading: Reading) -> None:
 def test_states_are_those_of_acting(context: int) -> None:
     agent = agent_with(context=context, memory=8)
     played = episode(agent, 8)
-    h, s = present(agent, played)
+    h, s = noticed(agent, played)
     state, generator = agent.initial(1), torch.Generator().manual_seed(3)
     for t in range(9):
         seen = played.observation[t][None]
