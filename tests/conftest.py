@@ -1,5 +1,7 @@
 """Shared by all tests: one thread, the toy environments, and a configuration small enough."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,13 @@ import torch
 
 torch.set_num_threads(1)
 sys.path.append(str(Path(__file__).parent))  # toy_envs, found as a user's own module would be
+
+# MuJoCo fixes its renderer when it is first imported: before any test asks for a picture.
+if "MUJOCO_GL" not in os.environ:
+    ask = "from worldplan.envs import choose_backend; print(choose_backend())"
+    found = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    if found.returncode == 0:
+        os.environ["MUJOCO_GL"] = found.stdout.strip()
 
 SMALL = [
     *("model.embedding=16", "model.width=16", "model.simnorm_group=4"),
