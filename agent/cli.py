@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
 
 from worldplan.agent.cli_experiments import compare, report
 from worldplan.agent.cli_triples import collect, fit
-from worldplan.agent.terminal import Overrides, choice, console, unused
+from worldplan.agent.names import one_of
+from worldplan.agent.terminal import Overrides, console, unused, will_write
 from worldplan.agent.terminal import plainly as _plainly
 from worldplan.envs import EnvironmentFault
 from worldplan.envs import tasks as list_tasks
@@ -144,7 +145,7 @@ def evaluate(
 
     with _plainly():
         who = _actor(actor)
-        _will_write(out, ".json")
+        will_write(out, ".json")
         agent, config = load_with_config(run, compiled=True)
         env = make_vector(config.env, episodes)
         with console.status("") as status:
@@ -178,8 +179,8 @@ def rollout(
         who = _actor(actor)
         if video is None and dataset is None:
             raise ValueError("expected --video FILE.mp4, --dataset FILE.npz, or both")
-        _will_write(video, ".mp4")
-        _will_write(dataset, ".npz")
+        will_write(video, ".mp4")
+        will_write(dataset, ".npz")
         if video is not None:
             prepare_rendering()
         agent, config = load_with_config(run, compiled=False)
@@ -216,6 +217,8 @@ def imagine(
     from worldplan.agent.imagined_command import show
 
     with _plainly():
+        will_write(video, ".mp4")
+        will_write(plot, ".png")
         show(
             run, console, horizon=horizon, samples=samples, seed=seed, start=start,
             actor=_actor(actor), passive=passive, video=video, plot=plot,
@@ -248,19 +251,10 @@ def _saved_config(run_dir: Path) -> Any:
     return RunConfig.model_validate(state["config"])
 
 
-def _will_write(file: Path | None, ending: str) -> None:
-    """Finds out before hours are spent on what goes into it."""
-    if file is None:
-        return
-    if file.suffix != ending or file.is_dir():
-        raise ValueError(f"expected a file that ends in {ending}, got {str(file)!r}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _actor(name: str) -> Any:
     from worldplan.agent.agent import Actor
 
-    return choice(name, Actor, "actor")
+    return one_of("actor", name, get_args(Actor))
 
 
 def _show(result: Any, sums: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worldplan.agent.terminal import console, plainly
+from worldplan.agent.terminal import console, plainly, will_write
 
 Words = Annotated[
     list[str] | None,
@@ -109,6 +109,7 @@ def report(
     from worldplan.agent.report_plot import plot_report
 
     with plainly():
+        will_write(out, ".png")
         groups = group(find_runs(runs))
         for line in say(groups):
             console.print(line)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
-from worldplan.agent.terminal import Overrides, choice, console, plainly, unused
+from worldplan.agent.names import one_of
+from worldplan.agent.terminal import Overrides, console, plainly, unused, will_write
 
 
 def collect(
@@ -24,7 +25,9 @@ def collect(
 
     with plainly():
         config = resolve(load_preset(task), overrides or [])
-        who = choice(actor, Collector, "collector")
+        will_write(out, ".npz")
+        one_of("collector", actor, get_args(Collector))
+        who: Any = actor
         with console.status("") as status:
             episodes = play(
                 config.env, steps, who, config.seed,

@@ -6,7 +6,6 @@ that a comparison can be cut off anywhere and goes on: finished cells are kept, 
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from omegaconf import OmegaConf
 
 from worldplan.agent.cell import MEASURES
 from worldplan.agent.config import RunConfig, load_preset, resolve
+from worldplan.agent.names import folder_name, one_of
 from worldplan.agent.restore import config_json
 from worldplan.planners import PLANNERS
 
@@ -68,13 +68,8 @@ def choose(what: str, wanted: str, names: Iterable[str]) -> list[str]:
     Raises:
         ValueError: there is no such name; tells the nearest one.
     """
-    known, chosen = list(names), [word.strip() for word in wanted.split(",")]
-    for name in chosen:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f"no {what} is called {name!r}. Did you mean {near!r}? Choices: {', '.join(known)}"
-            )
+    known = list(names)
+    chosen = [one_of(what, word.strip(), known) for word in wanted.split(",")]
     return list(dict.fromkeys(chosen))
 
 
@@ -113,8 +108,7 @@ def lay_out(
                         *(*FAMILIES[family], *overrides),
                     ]
                     config = resolve(base, settings)
-                    words = (task, family, planner, str(seed))
-                    name = "-".join(words).replace(" ", "_").replace("/", "-").replace(":", "-")
+                    name = folder_name(task, family, planner, str(seed))
                     cells.append(Cell(task, family, planner, seed, config, out / "runs" / name))
     for cell in cells:
         _prepare(cell)

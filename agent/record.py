@@ -18,6 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 from worldplan.agent.curve import Curve
 from worldplan.agent.evaluate import Evaluation
 from worldplan.agent.film import animation
+from worldplan.agent.names import dotted
 
 
 class Record:
@@ -66,8 +67,10 @@ class Record:
     def settings(self, config: Mapping[str, Any]) -> None:
         """The run's settings: a text to read, and hyper-parameters by which runs are compared."""
         self.writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
-        # `add_hparams` would do, but opens a run of its own for it.
-        for summary in hparams(_flat(config), {"evaluation/return": None}):  # type: ignore[no-untyped-call]
+        # TensorBoard takes numbers and texts only. `add_hparams` would do, but opens a run of its
+        # own for it.
+        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in dotted(config)}
+        for summary in hparams(flat, {"evaluation/return": None}):  # type: ignore[no-untyped-call]
             self._add(summary)
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
@@ -125,17 +128,6 @@ class Record:
     def advance(self, step: int, **fields: str) -> None:
         fill: dict[str, Any] = dict(fields)
         self.progress.update(self.task, completed=step, **fill)
-
-
-def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names, as a user writes them."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{above}{key}.")
-        else:  # TensorBoard takes numbers and texts only
-            flat[above + key] = value if isinstance(value, int | float) else str(value)
-    return flat
 
 
 def write_json(path: Path, content: Any) -> None:

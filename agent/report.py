@@ -16,6 +16,7 @@ import numpy.typing as npt
 from omegaconf import OmegaConf
 
 from worldplan.agent.curve import read_curve
+from worldplan.agent.names import dotted
 from worldplan.agent.published import PUBLISHED
 from worldplan.agent.statistics import bootstrap_ci, iqm
 
@@ -41,8 +42,9 @@ class RunCurve:
     result: dict[str, Any] | None  # None: not finished
 
     @property
-    def suite(self) -> str:
-        return _SUITE if str(self.settings["env.id"]).startswith(_SUITE) else ""
+    def of_suite(self) -> bool:
+        """Whether its return can be put on one scale with others of dm_control."""
+        return str(self.settings["env.id"]).startswith(_SUITE)
 
     def at(self, frames: Floats) -> Floats:
         """Returns at frames, on straight lines between evaluations; NaN outside of them.
@@ -101,7 +103,7 @@ def _read(folder: Path) -> Iterator[RunCurve]:
         return
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     assert isinstance(config, dict)
-    flat = dict(_flatten(config))
+    flat = dict(dotted({str(k): v for k, v in config.items()}))
     latent = "agent.model.latent."
     if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
         flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}
@@ -121,14 +123,6 @@ def _read(folder: Path) -> Iterator[RunCurve]:
         ),
         json.loads(result.read_text()) if result.exists() else None,
     )
-
-
-def _flatten(tree: dict[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def group(runs: Sequence[RunCurve]) -> list[Group]:
@@ -167,7 +161,7 @@ def over_tasks(groups: Sequence[Group]) -> tuple[Floats, Floats, Floats, Floats]
     Control Suite alone, where a perfect episode gives 1000; None without two tasks of it, or where
     tasks come in several settings.
     """
-    suite = [g for g in groups if g.runs[0].suite]
+    suite = [g for g in groups if g.runs[0].of_suite]
     if len(suite) < 2 or len({g.task for g in suite}) < len(suite):
         return None
     runs = [run for g in suite for run in g.runs]

@@ -60,14 +60,14 @@ def bootstrap_ci(
 
 
 def nested_ci(
-    groups: Sequence[npt.ArrayLike], level: float = 0.95, resamples: int = 2000, seed: int = 0
+    groups: Sequence[npt.ArrayLike], level: float = 0.95, resamples: int = 2000
 ) -> tuple[float, float]:
     """Bootstrap interval of the mean of G groups' means: seeds, and the episodes of each.
 
     Groups are drawn anew, and then the values within each, because both are samples. Too narrow
     for few groups, like `bootstrap_ci`.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     slots = (resamples, len(groups))
     means = []  # (G, K, slots): what each group would give if it were drawn for that slot
     for group in map(_values, groups):
@@ -78,9 +78,7 @@ def nested_ci(
     return float(low), float(high)
 
 
-def permutation_test(
-    *pairs: tuple[npt.ArrayLike, npt.ArrayLike], resamples: int = 20_000, seed: int = 0
-) -> float:
+def permutation_test(*pairs: tuple[npt.ArrayLike, npt.ArrayLike], resamples: int = 20_000) -> float:
     """Two-sided p of the two sides (N,), (M,) of each pair being drawn alike.
 
     The statistic is the difference of means, in standard deviations of the pair; of several pairs
@@ -90,7 +88,7 @@ def permutation_test(
     """
     sides = [(_values(x), _values(y)) for x, y in pairs]
     exact = math.prod(math.comb(len(x) + len(y), len(x)) for x, y in sides) <= resamples
-    rng, observed, others = np.random.default_rng(seed), 0.0, np.zeros(1)
+    rng, observed, others = np.random.default_rng(0), 0.0, np.zeros(1)
     for x, y in sides:
         pool = np.concatenate([x, y])
         # Centred, so that the sum of one side alone tells the difference of both means.

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from worldplan.agent.names import folder_name
 from worldplan.envs import EnvironmentFault
 
 console = Console(soft_wrap=True)
@@ -36,8 +37,8 @@ def plainly() -> Iterator[None]:
 
 def unused(config: Any) -> Path:
     """The folder of a new run."""
-    name = config.task.replace("/", "-").replace(":", "-")
-    new = Path("runs") / f"{name}-{config.seed}-{datetime.now():%m%d-%H%M%S}"
+    name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
+    new = Path("runs") / name
     run_dir: Path = config.run_dir or new
     if (run_dir / "config.yaml").exists():
         raise FileExistsError(
@@ -47,14 +48,14 @@ def unused(config: Any) -> Path:
     return run_dir
 
 
-def choice(name: str, literal: Any, what: str) -> Any:
-    """The name, if it is one of a Literal's; else ValueError with the nearest one."""
-    import difflib
+def will_write(file: Path | None, ending: str) -> None:
+    """Finds out before hours are spent on what goes into the file.
 
-    names = list(get_args(literal))
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"no {what} {name!r}. Did you mean {near!r}? {what.capitalize()}s: {', '.join(names)}"
-        )
-    return name
+    Raises:
+        ValueError: its name has another ending, or is a folder's.
+    """
+    if file is None:
+        return
+    if file.suffix != ending or file.is_dir():
+        raise ValueError(f"expected a file that ends in {ending}, got {str(file)!r}")
+    file.parent.mkdir(parents=True, exist_ok=True)

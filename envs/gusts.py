@@ -220,6 +220,7 @@ def route_of(observations: NDArray[Any]) -> Route | None:
     """The way that an episode (L+1, 4) took over the gorge; None if it came to neither."""
     for x, y, *_ in observations:
         if NEAR <= x < FAR and abs(y) <= SAFE:
+            # Beside the bridge, a ball's width and more, there is only air.
             return "bridge" if abs(y) <= 0.6 else None
         if x >= NEAR and y > SAFE:
             return "safe"

@@ -36,5 +36,5 @@ def tasks() -> dict[str, TaskInfo]:
                 needs="dm-control" if preset.suite == "dm_control" else "",
             )
         )
-    found.sort(key=lambda task: (task.suite != "gymnasium", task.name))
+    found.sort(key=lambda task: (task.suite != "gymnasium", task.suite, task.name))
     return {task.name: task for task in found}
