@@ -31,6 +31,7 @@ class Case:
     trained: bool = True  # it has parameters for `learn` to train
     uses_action: bool = True
     learns: bool = True
+    guards_all: bool = False  # its loss looks at every embedding, those after the end too
     env: EnvConfig | None = None  # whose simulator it is
     observe: Callable[..., Tensor] = normal  # plausible observations (*lead, width)
 
@@ -103,8 +104,11 @@ CASES: dict[str, Case] = {
     "jepa, memory": Case({**JEPA, "context": 3}),
     "jepa, gaussian": Case({**JEPA, "latent": GAUSSIAN}),
     "jepa, categorical, memory": Case({**JEPA, "latent": CATEGORICAL, "context": 2}),
-    "jepa, vicreg": Case({**JEPA, "anti_collapse": "vicreg"}),
-    "jepa, sigreg": Case({**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}),
+    "jepa, no action": Case({**JEPA, "action": False}, uses_action=False),
+    "jepa, vicreg": Case({**JEPA, "anti_collapse": "vicreg"}, guards_all=True),
+    "jepa, sigreg": Case(
+        {**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}, guards_all=True
+    ),
     "ensemble, ts1": Case({**ENSEMBLE, "sampling": "ts1"}, finite_kl=False, explains=True),
     "ensemble, tsinf": Case({**ENSEMBLE, "sampling": "tsinf"}, finite_kl=False, explains=True),
     "autoregressive": Case(AUTOREGRESSIVE, differentiable=False, uses_action=False),

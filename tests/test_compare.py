@@ -125,13 +125,24 @@ def test_a_tiny_comparison_end_to_end_and_again(
     # One cell is done; of the other the last evaluation and all after it are missing.
     done, other = sorted((tmp_path / "runs").iterdir())
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*")}
+    saved = {path: path.stat().st_mtime_ns for path in (other / "checkpoints").rglob("*")}
     for name in ("result.json", MEASURES):
         (other / name).unlink()
     table_before = (tmp_path / "table.csv").read_text()
     assert "2 runs" in compare(*words)
     assert {path: path.stat().st_mtime_ns for path in done.rglob("*")} == before
+    # Begun anew, it would have saved its start; it went on from its end.
+    assert saved.items() <= {p: p.stat().st_mtime_ns for p in other.rglob("*")}.items()
     after = (tmp_path / "table.csv").read_text()
     assert _without_times(after) == _without_times(table_before), "as if nothing had happened"
+
+    # Trained and evaluated, but not measured.
+    (other / MEASURES).unlink()
+    evaluated = (other / "result.json").stat().st_mtime_ns
+    compare(*words)
+    assert (other / "result.json").stat().st_mtime_ns == evaluated
+    after = (tmp_path / "table.csv").read_text()
+    assert _without_times(after) == _without_times(table_before)
 
 
 def _without_times(text: str) -> list[dict[str, str]]:
