@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -127,3 +128,11 @@ CASES: dict[str, Case] = {
         observe=pendulum,
     ),
 }
+
+every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])
+
+
+def some(promise: str) -> pytest.MarkDecorator:
+    """The cases that make a promise."""
+    kept = [pytest.param(c, id=k) for k, c in CASES.items() if getattr(c, promise)]
+    return pytest.mark.parametrize("case", kept)

@@ -65,7 +65,7 @@ def test_a_goal_in_the_rooms_is_reached_within_the_tolerance() -> None:
         assert (reward, terminated, truncated) == (float(reached), reached, False)
 
 
-def test_reach_is_at_its_goal_in_its_goals_posture_alone() -> None:
+def test_reach_is_at_its_goal_in_its_goals_posture() -> None:
     env = Reach()
     for seed in range(20):
         start, _ = env.reset(seed=seed)
