@@ -78,10 +78,7 @@ def train(
 
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
-    from omegaconf import OmegaConf
-
     from worldplan.agent.film import prepare_rendering
-    from worldplan.agent.restore import config_json
     from worldplan.agent.train import Trainer
 
     if config.video:
@@ -93,8 +90,6 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
             f"{config.env.id} states no time limit: if an episode may never end by itself, set "
             "env.kwargs.max_episode_steps"
         )
-    if not resume:
-        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
     try:
         result = trainer.run()
     except KeyboardInterrupt:

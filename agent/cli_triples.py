@@ -44,14 +44,11 @@ def fit(
     updates: Annotated[int, typer.Option(min=1, help="gradient updates")] = 3000,
 ) -> None:
     """Train Enc and Pred from triples (x, a, x') of a data set alone: no reward, no acting."""
-    from omegaconf import OmegaConf
-
     from worldplan.agent.config import load_preset, resolve
     from worldplan.agent.dataset import read_dataset
     from worldplan.agent.fit import TRIPLES_ALONE
     from worldplan.agent.fit import fit as train_model
     from worldplan.agent.minari_data import read_minari
-    from worldplan.agent.restore import config_json
 
     with plainly():
         config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
@@ -60,5 +57,4 @@ def fit(
         episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
         console.print(f"[bold]{task}[/bold]  {dataset}  seed {config.seed}  -> {run_dir}")
         train_model(config, episodes, run_dir, updates, console)
-        OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
         console.print(f"diagnostics: {run_dir / 'fit.csv'}; play it: worldplan evaluate {run_dir}")

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from worldplan.agent.cell import MEASURES
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.names import folder_name, one_of
-from worldplan.agent.restore import config_json
+from worldplan.agent.restore import config_json, save_config
 from worldplan.planners import PLANNERS
 
 # A family of world models is what it sets; the rest of the settings is the same for all.
@@ -119,8 +119,7 @@ def _prepare(cell: Cell) -> None:
     """Writes the cell's config.yaml, or makes sure that the one there is the same."""
     path, content = cell.run_dir / "config.yaml", config_json(cell.config)
     if not path.exists():
-        cell.run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(content), path)
+        save_config(cell.config, cell.run_dir)
         return
     there = OmegaConf.to_container(OmegaConf.load(path))
     if there != content:

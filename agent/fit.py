@@ -20,7 +20,7 @@ from worldplan.agent.curve import Curve
 from worldplan.agent.dataset import Episode
 from worldplan.agent.diagnostics import collapse_warning, diagnose
 from worldplan.agent.replay import Replay
-from worldplan.agent.restore import config_json, weights
+from worldplan.agent.restore import config_json, save_config, weights
 from worldplan.envs import EnvConfig, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
@@ -70,6 +70,7 @@ def fit(
         "config": config_json(config), "observation_dim": sizes[0], "action_dim": sizes[1],
     }  # fmt: skip
     checkpoint.save(run_dir, updates, weights(agent), state)
+    save_config(config, run_dir)
     return agent
 
 

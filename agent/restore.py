@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from worldplan.agent import checkpoint
@@ -30,16 +32,18 @@ def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
         agent.heads.load_state_dict(_under("heads.", tensors))
 
 
-def learning(learner: Learner) -> dict[str, Tensor]:
-    """What the learner adds: the trained weights and the scale of values."""
-    tensors = {"learner.value_scale": learner.value_scale}
+def learning(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What the learner adds: trained weights, optimiser and the scale of values; and JSON."""
+    tensors, optimizer = checkpoint.optimizer_tensors("optimizer", learner.optimizer)
+    tensors["learner.value_scale"] = learner.value_scale
     for name, part in (("model", learner.model), ("heads", learner.heads)):
         tensors |= {f"learner.{name}.{k}": v for k, v in part.state_dict().items()}
-    return tensors
+    return tensors, optimizer
 
 
-def load_learning(learner: Learner, tensors: dict[str, Tensor]) -> None:
+def load_learning(learner: Learner, tensors: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
     """Inverse of `learning`."""
+    checkpoint.load_optimizer("optimizer", learner.optimizer, tensors, optimizer)
     learner.value_scale.copy_(tensors["learner.value_scale"])
     learner.model.load_state_dict(_under("learner.model.", tensors))
     learner.heads.load_state_dict(_under("learner.heads.", tensors))
@@ -74,6 +78,12 @@ def config_json(config: RunConfig) -> dict[str, object]:
     """The configuration as plain JSON values."""
     content: dict[str, object] = json.loads(config.model_dump_json())
     return content
+
+
+def save_config(config: RunConfig, run_dir: Path) -> None:
+    """Writes the run's `config.yaml`."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

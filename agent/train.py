@@ -5,12 +5,8 @@ Shapes: B environments, D observation, A action.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from worldplan.agent import checkpoint
+from worldplan.agent import checkpoint, restore
 from worldplan.agent.agent import Actor, Agent
 from worldplan.agent.calibration import band_coverage, optimism_by_horizon
 from worldplan.agent.compiling import resolve
@@ -28,13 +24,7 @@ from worldplan.agent.evaluate import Evaluation, evaluate, held_out_seeds, train
 from worldplan.agent.film import film_episode
 from worldplan.agent.record import Record, write_json
 from worldplan.agent.replay import Replay
-from worldplan.agent.restore import (
-    config_json,
-    learning,
-    load_learning,
-    load_weights,
-    weights,
-)
+from worldplan.agent.signals import heard
 from worldplan.agent.simulator import simulator_of
 from worldplan.agent.statistics import summary
 from worldplan.envs import EnvironmentFault, make_vector
@@ -76,6 +66,7 @@ class Trainer:
         if resume:
             self._restore()
         else:
+            restore.save_config(config, run_dir)
             self._save()  # a kill before the first episodes are over finds this one
         console.print(
             f"replay: at most {self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
@@ -93,8 +84,8 @@ class Trainer:
         c = self.config
         resumed = self.step if self.step else None
         began = time.perf_counter() - self.clock["total"]
-        with Record(self.run_dir, c.steps, self.console, resumed) as record, self._signals():
-            record.settings(config_json(c))
+        with Record(self.run_dir, c.steps, self.console, resumed) as record, heard(self._stop):
+            record.settings(restore.config_json(c))
             while self.step < c.steps and self.stop is None:
                 try:
                     self._collect(record, began)
@@ -214,8 +205,7 @@ class Trainer:
             bands = band_coverage(self.agent.model, batch, luck)
             record.scalars("calibration", bands, self.step)
         warning = collapse_warning(measures, self.env.observation_dim)
-        can_collapse = any(True for _ in self.agent.learner.model.encoder.parameters())
-        if warning and can_collapse and not self.collapsed:
+        if warning and self.agent.learner.model.can_collapse and not self.collapsed:
             record.say(f"[yellow]warning: {warning}[/yellow]")
         self.collapsed = warning is not None
         decisions = max(1, self.step - c.seed_steps)
@@ -264,33 +254,22 @@ class Trainer:
         write_json(self.run_dir / "result.json", report)
         return result
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the step finish."""
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.stop = signal.Signals(number).name
-
-        former = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+    def _stop(self, signal: str) -> None:
+        """Lets the step finish first."""
+        self.stop = signal
 
     def _save(self) -> None:
         """Everything that the next step depends on; episodes must be over."""
-        tensors, optimizer = weights(self.agent), None
+        tensors, optimizer = restore.weights(self.agent), None
         if self.agent.learns:
-            learner = self.agent.learner
-            moments, optimizer = checkpoint.optimizer_tensors("optimizer", learner.optimizer)
-            tensors |= moments | learning(learner)
+            learnt, optimizer = restore.learning(self.agent.learner)
+            tensors |= learnt
         tensors |= {
             "random.acting": self.acting.get_state(),
             "random.learning": self.learning.get_state(),
         }
         state = {
-            "config": config_json(self.config),
+            "config": restore.config_json(self.config),
             "observation_dim": self.env.observation_dim,
             "action_dim": self.env.action_dim,
             "optimizer": optimizer,
@@ -308,11 +287,9 @@ class Trainer:
     def _restore(self) -> None:
         """Inverse of `_save`."""
         tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
-        load_weights(self.agent, tensors)
+        restore.load_weights(self.agent, tensors)
         if self.agent.learns:
-            learner = self.agent.learner
-            load_learning(learner, tensors)
-            checkpoint.load_optimizer("optimizer", learner.optimizer, tensors, state["optimizer"])
+            restore.load_learning(self.agent.learner, tensors, state["optimizer"])
         self.acting.set_state(tensors["random.acting"])
         self.learning.set_state(tensors["random.learning"])
         checkpoint.set_rng_state(self.sampling, state["sampling"])

@@ -83,6 +83,11 @@ class LearnedModel(Model):
     normaliser: Normaliser  # takes in observations as they come
     extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
 
+    @property
+    def can_collapse(self) -> bool:
+        """Whether Enc learns: the identity cannot make everything look the same."""
+        return any(True for _ in self.encoder.parameters())
+
     @abstractmethod
     def learn(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor

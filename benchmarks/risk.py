@@ -121,7 +121,6 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
     )
     torch.set_num_threads(1)
     if not (run / "result.json").exists():
-        run.mkdir(parents=True, exist_ok=True)
         begun = (run / "checkpoints" / "latest").exists()
         Trainer(config, run, Console(quiet=True), resume=begun).run()
     return config

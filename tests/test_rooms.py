@@ -82,7 +82,7 @@ def test_reach_is_at_its_goal_in_its_goals_posture() -> None:
         assert observation == pytest.approx(env.goal_observation, abs=1e-6)
         assert (reward, terminated) == (1.0, True)
         for away, reached in ((TIP - 1e-3, True), (TIP + 1e-3, False)):
-            env.data.qpos[2:] = tip + [0, away]
+            env.data.qpos[2:] = tip + np.array([0, away])
             _, reward, terminated, _, _ = env.step(np.zeros(2))
             assert (reward, terminated) == (float(reached), reached)
     assert TIP == 0.02
