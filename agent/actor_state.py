@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from worldplan.agent.world_model import Model
+from worldplan.agent.world_model import Model, filter_context
 from worldplan.planners import PlanState
 
 
@@ -45,7 +45,4 @@ class ActorState:
         if model.context == 1:
             return h, model.initial_state(h)
         seen = torch.cat([model.encode(self.observations), h[:, None]], 1)
-        s = model.initial_state(seen[:, 0])
-        for t in range(model.context - 1):
-            s = model.filter(seen[:, t], s, self.actions[:, t], seen[:, t + 1], self.valid[:, t])
-        return h, s
+        return h, filter_context(model, seen, self.actions, self.valid)

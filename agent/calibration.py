@@ -14,7 +14,7 @@ from torch import Tensor
 from worldplan.agent.diagnostics import present
 from worldplan.agent.evaluate import Evaluation
 from worldplan.agent.replay import Batch
-from worldplan.agent.world_model import WorldModel
+from worldplan.agent.world_model import WorldModel, imagine_step
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +62,7 @@ def embedding_pit(
         told_s = model.predict(told_h, told_s, z, a)
         told_h = model.expect(told_s)
         a_draws = a.expand(draws, *a.shape)
-        z = model.prior(free_h, free_s, a_draws).sample(luck[k, 1:])
-        free_s = model.predict(free_h, free_s, z, a_draws)
-        free_h = model.expect(free_s)
+        free_h, free_s, _ = imagine_step(model, free_h, free_s, a_draws, luck[k, 1:])
         valid = batch.valid[:, first : first + k + 1].all(1)
         width = (told_h - came)[valid].square().mean(0).sqrt()
         found.append(pit(free_h, came, width).masked_fill(~valid[:, None], torch.nan))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldplan.agent.heads import Heads
-from worldplan.agent.world_model import WorldModel
+from worldplan.agent.world_model import WorldModel, imagine_step
 from worldplan.planners.cost import TrajectoryCost
 
 
@@ -31,9 +31,7 @@ def imagine(model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Ten
     """Rolls the model forward from h (R, H), s (R, S) under actions (T,R,A), noise (T,R,E)."""
     hs, fs, zs = [h], [model.features(h, s)], []
     for a, e in zip(actions, noise, strict=True):
-        z = model.prior(h, s, a).sample(e)
-        s = model.predict(h, s, z, a)
-        h = model.expect(s)
+        h, s, z = imagine_step(model, h, s, a, e)
         hs.append(h)
         fs.append(model.features(h, s))
         zs.append(z)
@@ -144,7 +142,5 @@ def propose(
         action, _ = heads.act(model.features(h, s), will[t])
         actions.append(action)
         if t + 1 < will.shape[0]:
-            z = model.prior(h, s, action).sample(luck[t])
-            s = model.predict(h, s, z, action)
-            h = model.expect(s)
+            h, s, _ = imagine_step(model, h, s, action, luck[t])
     return torch.stack(actions, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldplan.agent.replay import Batch
-from worldplan.agent.world_model import WorldModel
+from worldplan.agent.world_model import WorldModel, filter_context, imagine_step
 
 
 def effective_rank(h: Tensor) -> float:
@@ -27,10 +27,7 @@ def effective_rank(h: Tensor) -> float:
 def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Embeddings (S, steps + 1, H) of windows, and the state (S, ...) after their context."""
     h = model.encode(batch.observation)
-    s = model.initial_state(h[:, 0])
-    for t in range(model.context - 1):
-        s = model.filter(h[:, t], s, batch.action[:, t], h[:, t + 1], batch.valid[:, t])
-    return h, s
+    return h, filter_context(model, h, batch.action, batch.valid)
 
 
 def filtered(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -61,8 +58,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     luck, other = torch.randn(shape, generator=generator).unbind()
 
     def predict(action: Tensor, noise: Tensor) -> Tensor:
-        z = model.prior(now, s, action).sample(noise)
-        return model.expect(model.predict(now, s, z, action))
+        return imagine_step(model, now, s, action, noise)[0]
 
     spread = (following - following.mean(0)).square().sum(-1).mean().clamp(min=1e-12)
 

@@ -25,7 +25,7 @@ from worldplan.agent.probe import Probe, fit_probe
 from worldplan.agent.purpose import Objective
 from worldplan.agent.replay import Batch, Replay
 from worldplan.agent.simulator import simulator_of
-from worldplan.agent.world_model import Model
+from worldplan.agent.world_model import Model, imagine_step
 from worldplan.envs import EnvConfig, make_vector
 
 HORIZONS = (0, 1, 10)  # steps ahead at which predictions are judged; 0 judges the probe alone
@@ -181,8 +181,7 @@ def prediction_errors(
         if t < max(HORIZONS):
             a = batch.action[:, past + t].repeat(futures, 1)
             noise = torch.randn(len(h), model.noise_dim, generator=generator)
-            s = model.predict(h, s, model.prior(h, s, a).sample(noise), a)
-            h = model.expect(s)
+            h, s, _ = imagine_step(model, h, s, a, noise)
     return errors
 
 

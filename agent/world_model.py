@@ -57,6 +57,27 @@ class WorldModel(Protocol):
         """What heads read (..., F): h and what s remembers, without what s predicts of h itself."""
 
 
+def imagine_step(
+    model: WorldModel, h: Tensor, s: Tensor, a: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The next h (..., H) and s (..., S), and the z (..., Z) that noise (..., E) makes of p(z)."""
+    z = model.prior(h, s, a).sample(noise)
+    s = model.predict(h, s, z, a)
+    return model.expect(s), s, z
+
+
+def filter_context(model: WorldModel, h: Tensor, a: Tensor, valid: Tensor) -> Tensor:
+    """State (..., S) after C = context - 1 steps.
+
+    Args:
+        h: (..., C+1 or more, H), oldest first, a: (..., C or more, A), valid: (..., C or more).
+    """
+    s = model.initial_state(h[..., 0, :])
+    for t in range(model.context - 1):
+        s = model.filter(h[..., t, :], s, a[..., t, :], h[..., t + 1, :], valid[..., t])
+    return s
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What a model makes of S windows of T steps: its own loss, and what the heads learn from."""
