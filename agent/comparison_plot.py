@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 
 from worldplan.agent.comparison import Pair, Row, say_p
+from worldplan.agent.figure import COLOURS, STYLE, pyplot
 
-# Okabe and Ito's blue and vermilion, told apart by colour-blind eyes; shapes differ too.
+# Shapes differ too, not colours alone.
 _STYLE: dict[bool, dict[str, Any]] = {
-    True: {"color": "#0072B2", "marker": "o"},
-    False: {"color": "#D55E00", "marker": "D"},
+    True: {"color": COLOURS[0], "marker": "o"},
+    False: {"color": COLOURS[1], "marker": "D"},
 }
 _GREY = "0.35"
 
 
 def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> None:
     """One column of two panels for each task; one line for each family and planner."""
-    import matplotlib
+    from matplotlib import ticker
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
-
+    plt = pyplot()
     tasks = list(dict.fromkeys(row.task for row in rows))
     planners = {row.planner for row in rows}
     # Families with the action variable stand above those without.
@@ -37,8 +36,8 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
     names = [f"{family}, {planner}" if len(planners) > 1 else family for family, planner in lines]
     height = 0.36 * len(lines) + 0.75
     columns = (1, 2, 4)[min(len(tasks), 3) - 1]  # of the legend
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = pyplot.subplots(
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
             2, len(tasks), figsize=(1.6 + 2.5 * len(tasks), 2 * height + 0.35 + 1.6 / columns),
             layout="constrained", squeeze=False, sharey=True,
         )  # fmt: skip
@@ -70,7 +69,7 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
             ncols=columns, columnspacing=1.2, handletextpad=0.5,
         )  # fmt: skip
         figure.savefig(path, dpi=160)
-        pyplot.close(figure)
+        plt.close(figure)
 
 
 def _draw_returns(panel: Any, row: Row, y: float) -> None:

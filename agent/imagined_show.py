@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from worldplan.agent.figure import pyplot
 from worldplan.agent.imagined import Comparison
 from worldplan.envs.ghosts import GhostRenderer
 
@@ -75,13 +76,9 @@ def _captioned(picture: NDArray[np.uint8], lines: tuple[str, ...]) -> NDArray[np
 def plot(c: Comparison, path: Path, title: str) -> None:
     """Error by how far was imagined, in observations and embeddings, its spread over z, how often
     the spread holds what came, and the observations that moved most."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    plt = pyplot()
     futures = c.imagined.shape[1]
-    figure = pyplot.figure(figsize=(11, 6.4), layout="constrained")
+    figure = plt.figure(figsize=(11, 6.4), layout="constrained")
     figure.suptitle(title)
     halves: Any = figure.subfigures(2, 1)
     above, below = halves
@@ -105,7 +102,7 @@ def plot(c: Comparison, path: Path, title: str) -> None:
         panel.set(title=f"observation {d}", xlabel="decisions ahead")
         panel.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def _errors(panel: Any, title: str, error: Tensor, still: Tensor, floor: Tensor | None) -> None:

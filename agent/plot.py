@@ -6,20 +6,17 @@ import math
 from pathlib import Path
 
 from worldplan.agent.curve import read_curve
+from worldplan.agent.figure import pyplot
 
 
 def plot_curve(run_dir: Path) -> Path | None:
     """Draws `curve.csv` and `episodes.csv` of a run to `curve.png`; None without a curve."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    plt = pyplot()
     curve = read_curve(run_dir / "curve.csv") if (run_dir / "curve.csv").exists() else []
     if not curve:
         return None
     episodes = read_curve(run_dir / "episodes.csv")
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(
         [e["step"] for e in episodes], [e["return"] for e in episodes],
         ".", color="0.75", markersize=3, label="while exploring, each episode",
@@ -37,5 +34,5 @@ def plot_curve(run_dir: Path) -> Path | None:
     axes.legend(frameon=False, fontsize=8)
     path = run_dir / "curve.png"
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plt.close(figure)
     return path

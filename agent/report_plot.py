@@ -7,21 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from worldplan.agent.figure import COLOURS, STYLE, pyplot
 from worldplan.agent.published import PUBLISHED
 from worldplan.agent.report import Group, over_tasks
 
-# Okabe and Ito's colours, told apart by colour-blind eyes.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "*sPXvdh<>^"  # of published methods
 
 
 def plot_report(groups: Sequence[Group], path: Path) -> None:
     """Mean and 95% band over seeds; thin lines are single seeds, grey dots exploring episodes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    plt = pyplot()
     tasks = list(dict.fromkeys(g.task for g in groups))
     overall = over_tasks(groups)
     panels = len(tasks) + (overall is not None)
@@ -29,8 +24,8 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
     rows = math.ceil(panels / columns)
     methods = {m: None for task in tasks for m in PUBLISHED.get(task, {})}
     markers = dict(zip(methods, _MARKERS, strict=False))
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = pyplot.subplots(
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
             rows, columns, figsize=(3.4 * columns, 2.7 * rows + 0.4), layout="constrained",
             squeeze=False,
         )  # fmt: skip
@@ -45,8 +40,8 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
         if overall is not None:
             frames, middle, low, high = overall
             panel = axes.flat[panels - 1]
-            panel.fill_between(frames / 1000, low, high, color=_COLORS[0], alpha=0.2, linewidth=0)
-            panel.plot(frames / 1000, middle, "o-", color=_COLORS[0], markersize=3)
+            panel.fill_between(frames / 1000, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+            panel.plot(frames / 1000, middle, "o-", color=COLOURS[0], markersize=3)
             panel.set(title="dm_control tasks together", xlabel="frames / 1000")
             panel.set(ylabel="IQM of return / 1000", ylim=(0, 1))
         longest = max(map(len, drawn))
@@ -55,12 +50,12 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
             ncols=max(1, int(50 * columns / (longest + 8))),  # some 50 letters to a panel
         )  # fmt: skip
         figure.savefig(path, dpi=120)
-        pyplot.close(figure)
+        plt.close(figure)
 
 
 def _draw_task(panel: Any, groups: Sequence[Group], drawn: dict[str, Any]) -> None:
     for i, g in enumerate(groups):
-        color = _COLORS[i % len(_COLORS)]
+        color = COLOURS[i % len(COLOURS)]
         for run in g.runs:
             if len(groups) == 1:
                 (dots,) = panel.plot(

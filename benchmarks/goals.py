@@ -17,27 +17,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
+from watched import Watched
 
 from worldplan.agent import Agent, load
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.dataset import Episode, collect
 from worldplan.agent.diagnostics import effective_rank
 from worldplan.agent.evaluate import Evaluation, evaluate, held_out_seeds
+from worldplan.agent.figure import pyplot
 from worldplan.agent.fit import TRIPLES_ALONE, fit
 from worldplan.agent.probe import Probe, fit_probe
 from worldplan.agent.record import write_json
 from worldplan.agent.statistics import bootstrap_ci
-from worldplan.envs import VectorEnv, make_env
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.patches import Rectangle
+from worldplan.envs import make_env
+from worldplan.envs.rooms import DOOR, WALL
 
 # What a method changes of the preset. SimNorm and layer norm bound the embedding and no more:
 # slowness, with nothing to push apart, would shrink it to a point.
@@ -58,19 +57,6 @@ COLUMNS = {
     "ms": ("ms a decision, all pairs", "{:.0f}"),
     "fit_seconds": ("fit, s", "{:.0f}"),
 }
-
-
-class Recorded(VectorEnv):
-    """Keeps every observation (B, D) since the reset."""
-
-    def reset(self, *args: Any) -> Any:
-        self.path = [super().reset(*args)]
-        return self.path[0]
-
-    def step(self, *args: Any) -> Any:
-        result = super().step(*args)
-        self.path.append(result[0])
-        return result
 
 
 def main() -> None:
@@ -147,7 +133,7 @@ def play(
     agent: Agent, config: RunConfig, pairs: int, probe: Probe | None = None, actor: Any = "planner"
 ) -> dict[str, Any]:
     """Success over held-out pairs, and where the bodies went; through a probe by its distance."""
-    env = Recorded([make_env(config.env) for _ in range(pairs)])
+    env = Watched([make_env(config.env) for _ in range(pairs)])
     seeds = held_out_seeds(pairs)
     env.reset(seeds)
     goals = env.goals()
@@ -170,7 +156,7 @@ def play(
         "ci95": list(bootstrap_ci(reached)),
         "decisions": float(played.lengths[reached].mean()) if reached.any() else None,
         "ms": 1e3 * played.seconds / int(played.lengths.max()),
-        "paths": np.stack(env.path, 1)[:12, :, :2].round(3).tolist(),
+        "paths": np.stack(env.seen, 1)[:12, :, :2].round(3).tolist(),
         "lengths": played.lengths[:12].tolist(),
         "goals": goals[:12, :2].round(3).tolist(),
     }
@@ -207,6 +193,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     rooms = next((r for r in results if r["task"] == "two-rooms"), None)
     mapped = [m for m, row in rooms["rows"].items() if row.get("map")] if rooms else []
     columns = max(len(mapped), 2)
+    plt = pyplot()
     figure = plt.figure(figsize=(2.7 * columns, 6), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     upper, lower = halves
@@ -245,8 +232,8 @@ def ways(panel: Any, method: str, row: dict[str, Any]) -> None:
     """Of the first pairs through the rooms, over the distance map."""
     grid: NDArray[np.float64] = np.array(row["map"])
     panel.imshow(grid, origin="lower", extent=(-1, 1, -1, 1), cmap="viridis", vmin=0, vmax=1)
-    for y, height in ((-1.0, 1.3), (0.7, 0.3)):  # the wall, as envs/rooms.py builds it
-        panel.add_patch(Rectangle((-0.05, y), 0.1, height, color="0.3"))
+    for y, top in ((-1.0, DOOR[0]), (DOOR[1], 1.0)):
+        panel.add_patch(Rectangle((-WALL, y), 2 * WALL, top - y, color="0.3"))
     for way, length, goal in zip(row["paths"], row["lengths"], row["goals"], strict=True):
         x, y = np.array(way[: length + 1]).T
         (line,) = panel.plot(x, y, "-", lw=1, color="white")

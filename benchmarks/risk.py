@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from risk_report import BANDS, KINDS, RISKS, chosen, draw, optimum, table
+from watched import Watched
 
 from worldplan.agent import Agent
 from worldplan.agent.calibration import coverage, embedding_pit
@@ -35,10 +36,8 @@ from worldplan.agent.record import write_json
 from worldplan.agent.replay import Batch
 from worldplan.agent.restore import config_json, load_weights, load_with_config, weights
 from worldplan.agent.train import Trainer
-from worldplan.envs import EnvConfig, VectorEnv, make_env, make_vector
+from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
-from worldplan.envs.vector import Mask, Seeds
-from worldplan.envs.wrappers import Array
 
 # Futures that each plan is tried in; without z all would be the same. Few serve to collect. In an
 # evaluation they decide how often the luck of the draw, not the risk measure, chooses the way.
@@ -72,19 +71,6 @@ def main() -> None:
     console.print(table(results))
     draw(results, args.figure)
     console.print(f"drawn to {args.figure}")
-
-
-class Watched(VectorEnv):
-    """Remembers what was seen."""
-
-    def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
-        self.seen = [super().reset(seeds, mask)]
-        return self.seen[0]
-
-    def step(self, actions: Array, active: Mask | None = None) -> tuple[Array, Array, Mask, Mask]:
-        came = super().step(actions, active)
-        self.seen.append(came[0])
-        return came
 
 
 def cells(args: argparse.Namespace, kind: str, seed: int) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from worldplan.agent.evaluate import held_out_seeds
+from worldplan.agent.figure import pyplot
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.gusts import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
 from worldplan.planners.risk import CVaR, Mean, RiskMeasure, Worst
@@ -104,14 +105,10 @@ def ideal(risk: str, gust: float) -> tuple[float, Route, float, float]:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    plt = pyplot()
     gust = results[0]["gust"]
     colours = dict(zip(KINDS, ("0.55", "C0", "C1"), strict=True))
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     futures, coverages, shares, returns = axes.flat
     edges = np.linspace(-0.8, 1.2, 41)
     for kind in KINDS:
@@ -146,7 +143,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         shares.hlines(route == "bridge", i - 0.42, i + 0.42, "k", "dashed", lw=1.2)
         returns.hlines(mean, i - 0.42, i + 0.42, "k", "dashed", lw=1.2)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def promised(gust: float, discount: float = 0.99) -> list[tuple[float, float]]:
