@@ -3,6 +3,8 @@
     h(t)   = x(t)                               Enc is the identity, but for scale
     s(t+1) = Pred(h(t), s(t), z(t) [, a(t)])    the window of what was seen, moved on by a step
 
+LeCun 2024 (see `world_model`) names it, of language models.
+
 x is cut into words, a causal transformer gives the distribution of the next step's, and z, standard
 normal, is the luck that picks from it: Phi(z) is where in the cumulative distribution of a word it
 falls, and how far up the word's share says how far up its bin the value lies. Given the words

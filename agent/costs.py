@@ -94,7 +94,8 @@ def goal_distance(future: Imagination, goal: Tensor) -> Tensor:
     """Squared distance (R,) to the goal's embedding (B, H), summed over the horizon.
 
     Summed, not at the end alone: a plan that arrives early is better than one that arrives late
-    (97 against 89 successes of 100 in eb_jepa's comparison).
+    (97% against 89% of two-room episodes by EB-JEPA: Terver et al. 2026,
+    https://arxiv.org/abs/2602.03604).
     """
     T, R, H = future.h[1:].shape
     reached = future.h[1:].view(T, len(goal), -1, H)  # the rows of one plan stand together

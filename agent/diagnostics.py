@@ -14,7 +14,8 @@ from worldplan.agent.world_model import WorldModel, filter_context, imagine_step
 
 def effective_rank(h: Tensor) -> float:
     """exp of the entropy of the normalised singular values of h (S, H): how many directions
-    embeddings really use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023). 1 at the least.
+    embeddings really use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023,
+    https://arxiv.org/abs/2210.02885). 1 at the least.
 
     Not centred: embeddings that all shrink to one point use one direction, however many the last
     differences between them have.

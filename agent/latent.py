@@ -101,8 +101,9 @@ class Categorical:
     """G independent one-hot groups of K classes, flattened to Z = G*K.
 
     Sampling inverts the cumulative distribution, so that z is a function of the noise. Its gradient
-    is ReinMax (Liu et al. 2023), unbiased where the loss is quadratic in z. Straight through alone
-    it vanishes where the sampled class fits, and the KL then blurs the posterior.
+    is ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612), unbiased where the loss is
+    quadratic in z. Straight through alone it vanishes where the sampled class fits, and the KL then
+    blurs the posterior.
     """
 
     logits: Tensor  # (..., G, K)

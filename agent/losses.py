@@ -40,10 +40,11 @@ def consistency(predicted: Tensor, target: Tensor) -> Tensor:
 def latent_kl(
     posterior: LatentDistribution, prior: LatentDistribution, free: float, prior_share: float
 ) -> tuple[Tensor, Tensor]:
-    """KL(q || p), pulled towards the posterior by `prior_share` (DreamerV2's balancing).
+    """KL(q || p), pulled towards the posterior by `prior_share` (DreamerV2's balancing:
+    Hafner et al. 2021, https://arxiv.org/abs/2010.02193).
 
     Below `free` nats (...) neither side is pulled, so z may carry that much at no cost
-    (Kingma et al. 2016).
+    (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Returns:
         loss (...) and the KL itself (...), nats.
@@ -92,7 +93,10 @@ def policy(value: Tensor, log_prob: Tensor, scale: Tensor, entropy: float) -> Te
 
 
 def variance(h: Tensor, target: float = 1.0) -> Tensor:
-    """VICReg's hinge on each dimension's standard deviation, h (S, H) (Bardes et al. 2022)."""
+    """VICReg's hinge on each dimension's standard deviation, h (S, H).
+
+    Bardes et al. 2022, https://arxiv.org/abs/2105.04906.
+    """
     return F.relu(target - (h.var(0) + 1e-4).sqrt()).mean()
 
 
@@ -105,12 +109,14 @@ def covariance(h: Tensor) -> Tensor:
 
 
 def sigreg(h: Tensor, directions: Tensor, knots: int = 17) -> Tensor:
-    """Sketched isotropic Gaussian regularisation (Balestriero & LeCun 2025, LeJEPA).
+    """Sketched isotropic Gaussian regularisation (LeJEPA).
+
+    Balestriero & LeCun 2025, https://arxiv.org/abs/2511.08544.
 
     The Epps-Pulley distance between the empirical characteristic function of h along each
     direction and that of a standard normal, integrated by the trapezoid rule over |t| <= 5 under
-    a Gaussian window. Not multiplied by S as the paper's statistic is: the weight then does not
-    depend on the batch size.
+    a Gaussian window of area 1 (the paper's: sqrt(2 pi)). Not multiplied by S as the paper's
+    statistic is: the weight then does not depend on the batch size.
 
     Args:
         h: (S, H).

@@ -109,7 +109,9 @@ class EnsembleMLP(nn.Module):
 
 
 class SimNorm(nn.Module):
-    """Softmax within groups of the embedding (Lavoie et al. 2023; TD-MPC2, Hansen et al. 2024).
+    """Softmax within groups of the embedding (TD-MPC2, Hansen et al. 2024).
+
+    After Lavoie et al. 2023, https://arxiv.org/abs/2204.00616.
 
     The group axis stands before the last one, not after it as in TD-MPC2: the same simplices,
     but exponentials and sums then run along contiguous memory.
@@ -135,7 +137,10 @@ def symexp(x: Tensor) -> Tensor:
 
 
 class TwoHot(nn.Module):
-    """A scalar as a distribution over K bins, evenly spaced in symlog (DreamerV3, TD-MPC2)."""
+    """A scalar as a distribution over K bins, evenly spaced in symlog.
+
+    As in TD-MPC2 and the first version of DreamerV3; the later one spaces them by symexp.
+    """
 
     bins: Tensor
 
@@ -160,7 +165,10 @@ class TwoHot(nn.Module):
 
 
 class Normaliser(nn.Module):
-    """Running mean and standard deviation of observations, kept with the weights (Welford 1962)."""
+    """Running mean and standard deviation of observations, kept with the weights.
+
+    Batches are merged as in Chan, Golub & LeVeque 1979; Welford 1962 takes in one at a time.
+    """
 
     count: Tensor
     mean: Tensor

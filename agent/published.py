@@ -1,7 +1,8 @@
 """Published mean returns, by preset, method and simulator frames.
 
-From the systems' own result files, averaged over their seeds; other versions of the environments
-and of MuJoCo may stand behind them. DMControl: proprioceptive, action repeat 2 but for BRO (1).
+From result files of the systems themselves or of later work that ran them, averaged over seeds;
+other versions of the environments and of MuJoCo may stand behind them. DMControl: proprioceptive,
+action repeat 2 but for BRO (1).
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 # Where each method is from.
 SOURCES = {
     "TD-MPC2": "Hansen et al. 2024, arXiv:2310.16828",
-    "BMPC": "Wang et al. 2025, Bootstrapped Model Predictive Control",
+    "BMPC": "Wang et al. 2025, arXiv:2503.18871",
     "MR.Q": "Fujimoto et al. 2025, arXiv:2501.16142",
     "BRO": "Nauman et al. 2024, arXiv:2405.16158; 10 updates a step",
     "SAC": "Haarnoja et al. 2018, arXiv:1801.01290",
     "DreamerV3": "Hafner et al. 2023, arXiv:2301.04104",
-    "TD-MPC2, tuned": "TD-MPC2 with settings of its own for Gymnasium",
+    "TD-MPC2, tuned": "TD-MPC2 tuned for Gymnasium, from the result files of DHMBPO",
     "MBPO": "Janner et al. 2019, arXiv:1906.08253",
-    "DHMBPO": "double-horizon MBPO, its own result files",
+    "DHMBPO": "Kubo et al. 2025, arXiv:2512.15439",
     "TD3": "Fujimoto et al. 2018, arXiv:1802.09477",
 }
 

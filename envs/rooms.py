@@ -1,9 +1,10 @@
 """Two rooms and a door: a point must reach a place in the other room.
 
-The field's small test of planning in a latent space (PLDM: Sobal et al. 2025,
-https://arxiv.org/abs/2502.14819; DINO-WM: Zhou et al. 2024, https://arxiv.org/abs/2411.04983), here
-in MuJoCo and with coordinates for an observation. The straight way to the goal ends at the wall:
-who follows the distance in observations is caught there.
+The field's small test of planning in a latent space (Two-Rooms of PLDM: Sobal et al. 2025,
+https://arxiv.org/abs/2502.14819; Wall of DINO-WM: Zhou et al. 2024,
+https://arxiv.org/abs/2411.04983), there seen from above in pictures, here in MuJoCo and with
+coordinates for an observation. The straight way to the goal ends at the wall: who follows the
+distance in observations is caught there.
 """
 
 from typing import Any

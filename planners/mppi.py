@@ -1,5 +1,6 @@
-"""Model predictive path integral control (Williams et al., 2017) as in TD-MPC2.
+"""Model predictive path integral control (MPPI) as in TD-MPC2.
 
+MPPI: Williams et al., 2017, "Information Theoretic MPC for Model-Based Reinforcement Learning".
 TD-MPC2: Hansen et al., 2024, https://arxiv.org/abs/2310.16828.
 
 Shapes: B plans, K elites, T horizon, A action.
