@@ -211,10 +211,14 @@ class GaussianLatentConfig(LatentConfigBase):
 
 
 class CategoricalLatentConfig(LatentConfigBase):
-    """Independent groups of one-hot classes."""
+    """Independent groups of one-hot classes.
+
+    What is one event should find room in one group: groups that share it among them are drawn
+    each for itself, and imagine mixtures of what can happen.
+    """
 
     kind: Literal["categorical"] = "categorical"
-    groups: int = Field(default=4, ge=1, description="independent groups")
+    groups: int = Field(default=1, ge=1, description="independent groups")
     classes: int = Field(default=8, ge=2, description="classes per group")
     uniform: float = Field(
         default=0.01, ge=0, lt=1, description="share of the uniform mixed in, keeps the KL finite"

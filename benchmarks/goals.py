@@ -47,6 +47,7 @@ METHODS: dict[str, list[str]] = {
     "sigreg": ["model.anti_collapse=sigreg"],
     "none": ["model.anti_collapse=none"],
 }
+UNSEEN = 1000  # first of the held-out pairs: settings were chosen on those before
 COLUMNS = {
     "rank": ("effective rank", "{:.1f}"),
     "spread": ("spread", "{:.2f}"),
@@ -134,7 +135,7 @@ def play(
 ) -> dict[str, Any]:
     """Success over held-out pairs, and where the bodies went; through a probe by its distance."""
     env = Watched([make_env(config.env) for _ in range(pairs)])
-    seeds = held_out_seeds(pairs)
+    seeds = held_out_seeds(pairs, first=UNSEEN)
     env.reset(seeds)
     goals = env.goals()
     assert goals is not None

@@ -1,6 +1,6 @@
 """What z is for: a gorge with gusts, crossed by models without and with z, under risk measures.
 
-    python benchmarks/risk.py [--jobs 2] [--seeds 0 1 2] [--steps 4000] [--gust 0.2]
+    python benchmarks/risk.py [--jobs 2] [--seeds 0 1 2] [--steps 30000] [--gust 0.2]
         [--out benchmarks/results/risk] [--runs runs/risk] [--figure docs/risk.png]
 
 First the optimum: what each way across is worth, in closed form and played in the simulator. Then
@@ -39,8 +39,8 @@ from worldplan.agent.train import Trainer
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
-# Futures that each plan is tried in; without z all would be the same. Few serve to collect. In an
-# evaluation they decide how often the luck of the draw, not the risk measure, chooses the way.
+# Futures that each plan is tried in; without z all would be the same. In an evaluation there are
+# more: `worst` of a few would often not hold the gust at all.
 COLLECTING, EVALUATING = 4, 32
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a thread each")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=4000, help="decisions to train for")
+    parser.add_argument("--steps", type=int, default=30_000, help="decisions to train for")
     parser.add_argument("--gust", type=float, default=0.2, help="probability of a gust")
     parser.add_argument("--episodes", type=int, default=30, help="held-out, for each result")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/risk"))
