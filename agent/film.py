@@ -16,6 +16,7 @@ from PIL import Image
 
 from worldplan.agent.agent import Actor, Agent
 from worldplan.agent.dataset import Episode
+from worldplan.agent.video import Video
 from worldplan.envs import EnvConfig, choose_backend, goals_of, make_env
 
 
@@ -37,20 +38,13 @@ def film_episode(
     observation, _ = world.reset(seed=seed)
     state = agent.initial(1)
     observations, actions, rewards = [observation], [], []
-    writer = None
+    film = Video(video, world.metadata["render_fps"], quality=7) if video else None
     terminated = truncated = False
     try:
         with agent.aiming(goals_of([world])):
             while True:
-                if video:
-                    frame = np.ascontiguousarray(world.render())
-                    if writer is None:
-                        height, width = frame.shape[:2]
-                        writer = imageio_ffmpeg.write_frames(
-                            str(video), (width, height), fps=world.metadata["render_fps"], quality=7
-                        )
-                        writer.send(None)
-                    writer.send(frame)
+                if film:
+                    film.add(world.render())
                 if terminated or truncated:  # its last frame shows how it ended
                     break
                 seen = torch.from_numpy(observation)[None]
@@ -60,8 +54,8 @@ def film_episode(
                 actions.append(action[0].numpy())
                 rewards.append(reward)
     finally:
-        if writer is not None:
-            writer.close()
+        if film:
+            film.close()
         world.close()
     return Episode(
         np.stack(observations),

@@ -6,10 +6,10 @@ Shapes: T imagined steps, M futures, D observation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from worldplan.agent.figure import pyplot
 from worldplan.agent.imagined import Comparison
+from worldplan.agent.video import Video
 from worldplan.envs.ghosts import GhostRenderer
 
 _STRIP = 64  # pixels of caption
@@ -29,18 +30,9 @@ def film(
 ) -> None:
     """Films the real pose with the first `samples` imagined ones over it, to an MP4."""
     slower = max(1, round(_SHORTEST * decisions_per_second / len(c.position)))
-    pictures = frames(c, renderer, samples, decisions_per_second, slower)
-    first = next(pictures)
-    writer = imageio_ffmpeg.write_frames(
-        str(video), first.shape[1::-1], fps=decisions_per_second / slower, quality=8
-    )
-    writer.send(None)
-    try:
-        writer.send(first)
-        for picture in pictures:
-            writer.send(picture)
-    finally:
-        writer.close()
+    with closing(Video(video, decisions_per_second / slower, quality=8)) as written:
+        for picture in frames(c, renderer, samples, decisions_per_second, slower):
+            written.add(picture)
 
 
 def frames(
