@@ -159,14 +159,21 @@ def run_all(cells: Sequence[Cell], jobs: int, watch: Callable[[int, list[str]], 
         for _, process in running:
             process.wait()
     if failed:
+        by_reason: dict[str, list[Cell]] = {}
+        for cell in failed:
+            by_reason.setdefault(_last_line(cell), []).append(cell)
         raise ValueError(
             f"{len(failed)} of {len(cells)} cells failed; the same command tries them again. "
-            + "; ".join(f"{cell.run_dir / 'log.txt'}: {_last_line(cell)}" for cell in failed)
+            + "; ".join(
+                f"{reason} ({len(of)} of them, see {of[0].run_dir / 'log.txt'})"
+                for reason, of in by_reason.items()
+            )
         )
 
 
 def _start(cell: Cell) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "worldplan.agent.cell", str(cell.run_dir)]
+    # -P: modules of the folder one works in must not stand in for the standard library's.
+    command = [sys.executable, "-P", "-m", "worldplan.agent.cell", str(cell.run_dir)]
     with (cell.run_dir / "log.txt").open("ab") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}

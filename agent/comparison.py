@@ -19,7 +19,7 @@ from worldplan.agent.statistics import nested_ci, permutation_test
 # Figures of a cell that are averaged over seeds, as `measure` names them.
 AVERAGED = (
     "decision_ms",
-    *(f"error_{t}_{space}" for space in "xh" for t in HORIZONS),
+    *(f"error_{t}_{space}" for space in "xh" for t in HORIZONS if t or space == "x"),
     "action_sensitivity",
     "information",
 )

@@ -67,7 +67,7 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
             differ from seed to seed.
         uses_action: whether the model has the action variable.
         decision_ms: median processor time of one decision for one environment.
-        error_0_x, error_1_x, error_10_x, error_0_h, ...: see `prediction_errors`.
+        error_0_x, error_1_x, error_10_x, error_1_h, error_10_h: see `prediction_errors`.
         action_sensitivity: see `diagnose`.
         information: nats a step that z carries: KL of the posterior from the prior. For an
             autoregressive model that is the surprise, whose mean is the cross-entropy; for an
@@ -158,7 +158,8 @@ def prediction_errors(
 
     Returns:
         error_T_x: in observations, each dimension in its own spread.
-        error_T_h: in the model's own embedding space. NaN where no window lasts that long.
+        error_T_h: in the model's own embedding space. NaN where no window lasts that long. Without
+            T = 0, where nothing is predicted.
     """
     past, windows = model.context - 1, len(batch.action)
     futures = _FUTURES if model.noise_dim else 1
@@ -177,7 +178,8 @@ def prediction_errors(
             errors[f"error_{t}_x"] = _relative_error(
                 (seen / scale)[:, varies], (came / scale)[:, varies]
             )
-            errors[f"error_{t}_h"] = _relative_error(imagined, model.encode(came))
+            if t:
+                errors[f"error_{t}_h"] = _relative_error(imagined, model.encode(came))
         if t < max(HORIZONS):
             a = batch.action[:, past + t].repeat(futures, 1)
             noise = torch.randn(len(h), model.noise_dim, generator=generator)

@@ -41,10 +41,10 @@ def unused(config: Any) -> Path:
     new = Path("runs") / name
     run_dir: Path = config.run_dir or new
     if (run_dir / "config.yaml").exists():
-        raise FileExistsError(
-            f"{run_dir} already holds a run; go on with it by "
-            f"`worldplan train --resume {run_dir}`, or choose another run_dir"
-        )
+        going_on = f"go on with it by `worldplan train --resume {run_dir}`, or "
+        if (run_dir / "fit.csv").exists():
+            going_on = ""  # a fit is not gone on with
+        raise FileExistsError(f"{run_dir} already holds a run; {going_on}choose another run_dir")
     return run_dir
 
 

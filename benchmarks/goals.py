@@ -44,7 +44,7 @@ METHODS: dict[str, list[str]] = {
     "simnorm": ["model.anti_collapse=simnorm", "model.slowness=0"],
     "layernorm": ["model.anti_collapse=layernorm", "model.slowness=0"],
     "vicreg": ["model.anti_collapse=vicreg"],
-    "sigreg": ["model.anti_collapse=sigreg"],
+    "sigreg": ["model.anti_collapse=sigreg", "model.sigreg=10", "model.slowness=0"],
     "none": ["model.anti_collapse=none"],
 }
 UNSEEN = 1000  # first of the held-out pairs: settings were chosen on those before

@@ -97,8 +97,8 @@ class Gusts(MujocoEnv):
 
     Every decision costs 0.1. Passing x = 1.45 gives 1.5 and ends the episode; so does a fall (the
     ball's centre off all land), which gives nothing: returns beyond it are 0. An episode begins at
-    x = 0, y = `start`, running straight on; if that is None, at random anywhere along the near side
-    (x within 0.1 of 0), so that both ways are learnt of.
+    x = 0, y = `start`, running straight on; if that is None, anywhere on the near side and in any
+    direction, so that both ways are learnt of whichever the agent prefers.
     """
 
     metadata = {  # noqa: RUF012 (gymnasium's own)
@@ -155,13 +155,15 @@ class Gusts(MujocoEnv):
         return self._observation(), reward, fell or crossed, False, {"gust": gusts, "fell": fell}
 
     def reset_model(self) -> Floats:
-        x, y = 0.0, self.start
+        x, y, heading = 0.0, self.start, 0.0
         if y is None:
-            x = self.np_random.uniform(-0.1, 0.1)
+            x = self.np_random.uniform(-0.1, NEAR - 0.2)
             y = self.np_random.uniform(LOW + 0.2, HIGH - 0.2)
+            heading = TURN * self.np_random.uniform(-1, 1)
         self._met = False
         self.data.qfrc_applied[:] = 0
-        self.set_state(np.array([x, y]), np.array([SPEED, 0.0]))  # type: ignore[no-untyped-call]
+        velocity = SPEED * np.array([math.cos(heading), math.sin(heading)])
+        self.set_state(np.array([x, y]), velocity)  # type: ignore[no-untyped-call]
         self._show(False, False)
         return self._observation()
 

@@ -43,7 +43,7 @@ def choose_backend() -> str:
 def _works(backend: str) -> bool:
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", _PROBE],
+            [sys.executable, "-P", "-c", _PROBE],  # no module of the user's in place of Python's
             env={**os.environ, "MUJOCO_GL": backend},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -163,7 +163,9 @@ def test_collect_fit_evaluate_as_commands(tmp_path: Path) -> None:
     )
     assert f"worldplan evaluate {run_dir}" in said
     assert "mean return" in run("evaluate", str(run_dir), "--episodes", "2")
-    assert "already holds a run" in run("fit", "two-rooms", str(data), f"run_dir={run_dir}", code=1)
+    again = run("fit", "two-rooms", str(data), f"run_dir={run_dir}", code=1)
+    assert "already holds a run" in again
+    assert "--resume" not in again  # which is for what was trained
     assert "no collector is called 'nose'. Did you mean 'noise'" in run(
         "collect", "two-rooms", "--actor", "nose", code=1
     )

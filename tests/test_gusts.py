@@ -131,7 +131,9 @@ def test_the_same_seed_gives_the_same_episode() -> None:
             first, second = cross(env, route, seed), cross(other, route, seed)
             np.testing.assert_array_equal(first[0], second[0])
     starts = np.stack([env.reset(seed=seed)[0] for seed in range(200)])
-    assert np.abs(starts[:, 0]).max() <= 0.1
+    assert starts[:, 0].min() < 0 < 0.4 < starts[:, 0].max() < NEAR
+    assert starts[:, 3].min() < -1 < 1 < starts[:, 3].max()
+    np.testing.assert_allclose(np.hypot(*starts[:, 2:].T), SPEED, rtol=1e-6)
     assert starts[:, 1].min() < -0.2
     assert starts[:, 1].max() > SAFE
 
