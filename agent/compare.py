@@ -35,13 +35,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 
 # What --quick compares: fifteen minutes on two cores, where compiling would take half of them.
-QUICK_STEPS = {"inverted-pendulum": 2500, "reacher": 1000, "cartpole-swingup": 2500}
+QUICK_STEPS = {"inverted-pendulum": 2500, "reacher": 2500, "cartpole-swingup": 2500}
 QUICK_FAMILIES = ("jepa", "jepa without a", "autoregressive+a", "autoregressive")
 QUICK_SETTINGS = (
-    *("compile=off", "learner.batch=64", "planner.iterations=2", "final_episodes=5"),
+    *("compile=off", "learner.batch=64", "planner.samples=32", "planner.elites=8"),
+    *("planner.iterations=2", "final_episodes=5"),
     "eval_interval=1000000",  # at the end alone
 )
-_SMALLER = ("model.width=32", "model.layers=1", "model.heads=2")
+_SMALLER = ("model.width=32", "model.layers=1", "model.heads=2", "learner.batch=32")
 QUICK_FAMILY_SETTINGS = {"autoregressive+a": _SMALLER, "autoregressive": _SMALLER}
 QUICK_SEEDS, SEEDS = 2, 3
 

@@ -40,8 +40,8 @@ from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
 # Futures that each plan is tried in; without z all would be the same. In an evaluation there are
-# more: `worst` of a few would often not hold the gust at all.
-COLLECTING, EVALUATING = 4, 24
+# enough for the gust to be in some of them.
+COLLECTING, EVALUATING = 4, 16
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
 

@@ -1,8 +1,9 @@
 """A gorge, a narrow bridge where a gust may come, and a long safe way round: a task about luck.
 
-A ball runs at constant speed and only steers. It cannot wait: a risk measure sees the luck within
-the planner's horizon, beyond which stands an expected value, so that a plan could put the bridge
-off, and off again. A ball bound for the bridge meets its gust within four decisions.
+A ball runs at constant speed and only steers. It cannot stand still, and weaving costs as much as
+running: a risk measure sees the luck within the planner's horizon, beyond which stands an expected
+value, so that a plan could put the bridge off, and off again. From the start the bridge is three
+decisions away, eleven at the most; a horizon of eight makes waiting dearer than the way round.
 
 Shapes: L decisions of an episode.
 """

@@ -86,7 +86,7 @@ class Planner(ABC, Generic[C]):
 
         return PlanNoise(
             actions=normal(c.iterations, batch, c.samples, c.horizon, action_dim),
-            latent=normal(c.latent_samples, c.horizon, latent_dim),
+            latent=stratified((c.latent_samples, c.horizon, latent_dim), generator, device),
             select=torch.rand(batch, generator=generator, device=device),
         )
 
@@ -248,6 +248,24 @@ class Planner(ABC, Generic[C]):
                 f"proposals must be (B, P, T, A) with {tuple(state.mean.shape)} for B, T and A, "
                 f"not {tuple(proposals.shape)}"
             )
+
+
+def stratified(
+    shape: tuple[int, int, int],
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Standard normal noise (M, T, Z), each entry spread evenly over the M futures.
+
+    Latin hypercube sampling (McKay, Beckman & Conover 1979): of M futures, M p or the whole number
+    next to it hold what has probability p, at every step. Of independent draws some step would
+    hold less, and a search finds it: the plan then meets its risk just there.
+    """
+    if shape[0] == 1:
+        return torch.randn(shape, generator=generator, device=device)
+    stratum = torch.rand(shape, generator=generator, device=device).argsort(0)
+    u = (stratum + torch.rand(shape, generator=generator, device=device)) / shape[0]
+    return torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
 
 
 def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

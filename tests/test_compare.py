@@ -155,7 +155,10 @@ def test_a_failed_cell_is_named_and_the_others_are_finished(
     made = cells(tmp_path, small, seeds=1)
     for name in ("result.json", MEASURES):  # the first one was done before
         (made[0].run_dir / name).write_text("{}")
-    with pytest.raises(ValueError, match=r"1 of 2 cells failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"1 of 2 cells failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
+    ):
         run_all(made, 1, lambda done, now: None)
 
 

@@ -8,7 +8,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from tests.small_models import rng
 from worldplan.planners import RISKS, PlannerConfigUnion, Risk, RiskMeasure, make_planner
+from worldplan.planners.planner import stratified
 
 RISK: TypeAdapter[RiskMeasure] = TypeAdapter(Risk)
 
@@ -140,3 +142,31 @@ def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
     assert plan.spread.tolist() == pytest.approx(
         [4.0 * math.sqrt(f * (1.0 - f)) if gambles else 0.0] * 4, abs=1e-4
     )
+
+
+def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
+    """A search would find the one step at which, by chance, nothing goes wrong."""
+    planner = make_planner(
+        TypeAdapter(PlannerConfigUnion).validate_python(
+            {"kind": "mppi", "latent_samples": 10, "horizon": 300}
+        )
+    )
+    luck = planner.draw_noise(1, 1, 2, rng()).latent
+    assert luck.shape == (10, 300, 2)
+    tenths = torch.special.ndtr(luck.double()).mul(10).floor().long()
+    expected = torch.arange(10)[:, None, None].expand_as(tenths)
+    torch.testing.assert_close(tenths.sort(0).values, expected)
+    assert luck.mean() == pytest.approx(0.0, abs=0.01)
+    assert luck.std() == pytest.approx(1.0, abs=0.02)
+    # Independent from step to step and of the other entry, and different futures.
+    related = torch.corrcoef(
+        torch.stack([luck[:, 1:, 0], luck[:, :-1, 0], luck[:, 1:, 1]]).flatten(1)
+    )
+    assert (related - torch.eye(3)).abs().max() < 0.08
+    torch.testing.assert_close(luck, planner.draw_noise(1, 1, 2, rng()).latent)
+    assert not luck.equal(planner.draw_noise(1, 1, 2, rng(1)).latent)
+
+
+def test_a_thousand_futures_are_finite() -> None:
+    for seed in range(20):
+        assert stratified((1000, 5, 3), rng(seed)).isfinite().all()
