@@ -130,8 +130,8 @@ class Record:
         self.progress.update(self.task, completed=step, **fill)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
     draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.write_text(json.dumps(content, indent=indent) + "\n")
     draft.replace(path)

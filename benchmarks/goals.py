@@ -105,14 +105,14 @@ def measure(task: str, args: argparse.Namespace) -> None:
             "map": goal_map(agent) if task == "two-rooms" else None,
         }  # fmt: skip
         print(task, method, {k: v for k, v in result["rows"][method].items() if k in COLUMNS})
-        write_json(path, result)
+        write_json(path, result, indent=None)  # long lists
         if best is None or row_success(result, method) > best[0]:
             best = row_success(result, method), method, agent, probe
     if best is not None:
         _, method, agent, probe = best
         result["rows"][f"{method}, decoded"] = play(agent, base, args.pairs, probe)
         result["rows"]["random actions"] = play(agent, base, args.pairs, actor="random")
-        write_json(path, result)
+        write_json(path, result, indent=None)  # long lists
 
 
 def row_success(result: dict[str, Any], method: str) -> float:
@@ -157,9 +157,9 @@ def play(
         "ci95": list(bootstrap_ci(reached)),
         "decisions": float(played.lengths[reached].mean()) if reached.any() else None,
         "ms": 1e3 * played.seconds / int(played.lengths.max()),
-        "paths": np.stack(env.seen, 1)[:12, :, :2].round(3).tolist(),
+        "paths": np.stack(env.seen, 1)[:12, :, :2].astype(np.float64).round(3).tolist(),
         "lengths": played.lengths[:12].tolist(),
-        "goals": goals[:12, :2].round(3).tolist(),
+        "goals": goals[:12, :2].astype(np.float64).round(3).tolist(),
     }
 
 
@@ -170,7 +170,9 @@ def goal_map(agent: Agent, points: int = 60) -> list[list[float]]:
     grid = torch.cartesian_prod(axis, axis).flip(1)
     goal = agent.model.encode(torch.tensor(MAP_GOAL))
     away = (agent.model.encode(grid) - goal).square().sum(-1).sqrt().view(points, points)
-    shown: list[list[float]] = (away / away.max().clamp(min=1e-12)).numpy().round(3).tolist()
+    shown: list[list[float]] = (
+        (away / away.max().clamp(min=1e-12)).double().numpy().round(3).tolist()
+    )
     return shown
 
 

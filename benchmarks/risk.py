@@ -39,9 +39,9 @@ from worldplan.agent.train import Trainer
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
-# Futures that each plan is tried in; without z all would be the same. In an evaluation there are
-# enough for the gust to be in some of them.
-COLLECTING, EVALUATING = 4, 16
+# Futures that each plan is tried in, without z all the same, and iterations of the search. Few do to
+# collect; in an evaluation the gust should be in some of the futures.
+COLLECTING, EVALUATING = (4, 1), (16, 3)
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
 
@@ -83,8 +83,7 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     agent, _ = load_with_config(run)
     pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
     for risk, file in files.items():
-        samples = 1 if kind == "none" else EVALUATING
-        settings = [f"planner.risk={risk}", f"planner.latent_samples={samples}"]
+        settings = [f"planner.risk={risk}", *search(kind, *EVALUATING)]
         planner = resolve(config_json(config), settings).agent
         careful = Agent(planner, agent.observation_dim, agent.action_dim)
         load_weights(careful, weights(agent))
@@ -101,7 +100,7 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
         [
             *(f"seed={seed}", f"steps={args.steps}", "threads=1", f"env.kwargs.gust={args.gust}"),
             *(f"model.latent.kind={kind}", "planner.risk=mean", f"eval_interval={args.steps // 4}"),
-            f"planner.latent_samples={1 if kind == 'none' else COLLECTING}",
+            *search(kind, *COLLECTING),
             *args.overrides,
         ],
     )
@@ -110,6 +109,13 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
         begun = (run / "checkpoints" / "latest").exists()
         Trainer(config, run, Console(quiet=True), resume=begun).run()
     return config
+
+
+def search(kind: str, futures: int, iterations: int) -> list[str]:
+    """Settings of the planner."""
+    if kind == "none":
+        futures = 1
+    return [f"planner.latent_samples={futures}", f"planner.iterations={iterations}"]
 
 
 def crossed(agent: Agent, env: EnvConfig, episodes: int) -> dict[str, Any]:
