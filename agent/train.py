@@ -68,8 +68,10 @@ class Trainer:
         else:
             restore.save_config(config, run_dir)
             self._save()  # a kill before the first episodes are over finds this one
+        learned = self.agent.learner.parameters if self.agent.learns else []
         console.print(
-            f"replay: at most {self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
+            f"{sum(p.numel() for p in learned):,} parameters; replay: at most "
+            f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         )
         self.stop: str | None = None
         self.collapsed = False

@@ -39,8 +39,8 @@ from worldplan.agent.train import Trainer
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
-# Futures that each plan is tried in, without z all the same, and iterations of the search. Few do to
-# collect; in an evaluation the gust should be in some of the futures.
+# Futures that each plan is tried in, without z all the same, and iterations of the search. Few do
+# to collect; in an evaluation the gust should be in some of the futures.
 COLLECTING, EVALUATING = (4, 1), (16, 3)
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
