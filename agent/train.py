@@ -68,11 +68,9 @@ class Trainer:
         else:
             restore.save_config(config, run_dir)
             self._save()  # a kill before the first episodes are over finds this one
-        learned = self.agent.learner.parameters if self.agent.learns else []
-        console.print(
-            f"{sum(p.numel() for p in learned):,} parameters; replay: at most "
-            f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
-        )
+        size = sum(p.numel() for p in self.agent.learner.parameters) if self.agent.learns else 0
+        disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
+        console.print(f"{size:,} parameters; replay: at most {disk}")
         self.stop: str | None = None
         self.collapsed = False
         self.result: Evaluation | None = None

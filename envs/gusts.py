@@ -25,7 +25,7 @@ TURN = math.radians(75)  # heading at action 1
 TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, steps a decision, servo's 1/s
 NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
 HALF_WIDTH = 0.25  # of the bridge, along y = 0
-SAFE = 1.75  # y in m: beyond, there is no gorge
+SAFE = 1.4  # y in m: beyond, there is no gorge
 LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
 STEP_REWARD, GOAL_REWARD = -0.1, 1.5
 GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
