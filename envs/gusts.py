@@ -27,7 +27,7 @@ NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
 HALF_WIDTH = 0.25  # of the bridge, along y = 0
 SAFE = 1.4  # y in m: beyond, there is no gorge
 LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
-STEP_REWARD, GOAL_REWARD = -0.1, 1.5
+STEP_REWARD, GOAL_REWARD = -0.15, 1.75
 GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
 
 _LAND = {  # x from, to, y from, to
@@ -96,7 +96,7 @@ class Gusts(MujocoEnv):
     `drift(strength)`. Nothing tells beforehand. Wind that moves it by more than the bridge's width
     of 0.5 m cannot be withstood; less can, on the windward side.
 
-    Every decision costs 0.1. Passing x = 1.45 gives 1.5 and ends the episode; so does a fall (the
+    Every decision costs 0.15. Passing x = 1.45 gives 1.75 and ends the episode; so does a fall (the
     ball's centre off all land), which gives nothing: returns beyond it are 0. An episode begins at
     x = 0, y = `start`, running straight on; if that is None, anywhere on the near side and in any
     direction, so that both ways are learnt of whichever the agent prefers.
