@@ -39,9 +39,11 @@ from worldplan.agent.train import Trainer
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
-# Futures that each plan is tried in, without z all the same, and iterations of the search. Few do
-# to collect; in an evaluation the gust should be in some of the futures.
-COLLECTING, EVALUATING = (4, 1), (16, 3)
+# How plans are searched for. To collect: quickly, and wide, so that both ways are tried. In an
+# evaluation: with enough futures for the gust to be in some of them.
+COLLECTING = ("planner.samples=64", "planner.initial_std=2", "planner.iterations=1")
+EVALUATING = ("planner.samples=128", "planner.initial_std=1", "planner.iterations=3")
+COLLECTING_FUTURES, EVALUATING_FUTURES = 4, 16
 FUTURES = 1000  # imagined of going straight on
 WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
 
@@ -83,7 +85,8 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     agent, _ = load_with_config(run)
     pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
     for risk, file in files.items():
-        settings = [f"planner.risk={risk}", *search(kind, *EVALUATING)]
+        futures = 1 if kind == "none" else EVALUATING_FUTURES  # without z all are the same
+        settings = [f"planner.risk={risk}", f"planner.latent_samples={futures}", *EVALUATING]
         planner = resolve(config_json(config), settings).agent
         careful = Agent(planner, agent.observation_dim, agent.action_dim)
         load_weights(careful, weights(agent))
@@ -100,7 +103,8 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
         [
             *(f"seed={seed}", f"steps={args.steps}", "threads=1", f"env.kwargs.gust={args.gust}"),
             *(f"model.latent.kind={kind}", "planner.risk=mean", f"eval_interval={args.steps // 4}"),
-            *search(kind, *COLLECTING),
+            f"planner.latent_samples={1 if kind == 'none' else COLLECTING_FUTURES}",
+            *COLLECTING,
             *args.overrides,
         ],
     )
@@ -109,13 +113,6 @@ def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunCon
         begun = (run / "checkpoints" / "latest").exists()
         Trainer(config, run, Console(quiet=True), resume=begun).run()
     return config
-
-
-def search(kind: str, futures: int, iterations: int) -> list[str]:
-    """Settings of the planner."""
-    if kind == "none":
-        futures = 1
-    return [f"planner.latent_samples={futures}", f"planner.iterations={iterations}"]
 
 
 def crossed(agent: Agent, env: EnvConfig, episodes: int) -> dict[str, Any]:
