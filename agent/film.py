@@ -44,7 +44,7 @@ def film_episode(
         with agent.aiming(goals_of([world])):
             while True:
                 if film:
-                    film.add(world.render())
+                    film.add(np.asarray(world.render()))
                 if terminated or truncated:  # its last frame shows how it ended
                     break
                 seen = torch.from_numpy(observation)[None]

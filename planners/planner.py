@@ -265,7 +265,8 @@ def stratified(
         return torch.randn(shape, generator=generator, device=device)
     stratum = torch.rand(shape, generator=generator, device=device).argsort(0)
     u = (stratum + torch.rand(shape, generator=generator, device=device)) / shape[0]
-    return torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
+    luck: Tensor = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
+    return luck
 
 
 def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
