@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from worldplan.agent.agent import Agent
 from worldplan.agent.config import RunConfig
 from worldplan.agent.measure import measure
 from worldplan.agent.record import write_json
@@ -23,19 +24,24 @@ from worldplan.agent.train import Trainer
 MEASURES = "measures.json"  # of a cell that is done
 
 
+def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
+    """The agent of a run that is trained to its end, here or before."""
+    if (run_dir / "result.json").exists():
+        agent, _ = load_with_config(run_dir, compiled=True)
+        return agent
+    saved = (run_dir / "checkpoints" / "latest").exists()
+    trainer = Trainer(config, run_dir, console, resume=saved)
+    trainer.run()
+    return trainer.agent
+
+
 def run_cell(run_dir: Path) -> None:
     """Trains to the end, unless that is done, and writes `measures.json`."""
     config = RunConfig.model_validate(
         OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
     )
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    if (run_dir / "result.json").exists():
-        agent, _ = load_with_config(run_dir, compiled=True)
-    else:
-        saved = (run_dir / "checkpoints" / "latest").exists()
-        trainer = Trainer(config, run_dir, Console(width=120), resume=saved)
-        trainer.run()
-        agent = trainer.agent
+    agent = trained(config, run_dir, Console(width=120))
     write_json(run_dir / MEASURES, measure(agent, config))
 
 

@@ -29,13 +29,13 @@ from watched import Watched
 
 from worldplan.agent import Agent
 from worldplan.agent.calibration import coverage, embedding_pit
+from worldplan.agent.cell import trained
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.costs import imagine, learned_return, side_by_side
 from worldplan.agent.evaluate import evaluate, held_out_seeds
 from worldplan.agent.record import write_json
 from worldplan.agent.replay import Batch
-from worldplan.agent.restore import config_json, load_weights, load_with_config, weights
-from worldplan.agent.train import Trainer
+from worldplan.agent.restore import config_json, load_weights, weights
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.gusts import route_of, steer
 
@@ -81,38 +81,36 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     if all(file.exists() for file in files.values()):
         return f"{kind}, seed {seed}: there already"
     run = args.runs / f"{kind}-seed{seed}-gust{args.gust:g}"
-    config = trained(args, kind, seed, run)
-    agent, _ = load_with_config(run)
+    config = settings(args, kind, seed)
+    torch.set_num_threads(1)
+    agent = trained(config, run, Console(quiet=True))
     pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
     for risk, file in files.items():
-        futures = 1 if kind == "none" else EVALUATING_FUTURES  # without z all are the same
-        settings = [f"planner.risk={risk}", f"planner.latent_samples={futures}", *EVALUATING]
-        planner = resolve(config_json(config), settings).agent
+        judged = [f"planner.risk={risk}", futures(kind, EVALUATING_FUTURES), *EVALUATING]
+        planner = resolve(config_json(config), judged).agent
         careful = Agent(planner, agent.observation_dim, agent.action_dim)
         load_weights(careful, weights(agent))
         write_json(file, {
             "kind": kind, "risk": risk, "seed": seed, "gust": args.gust, "steps": config.steps,
             **crossed(careful, config.env, args.episodes), **pictured,
-        })  # fmt: skip
+        }, indent=None)  # fmt: skip
     return f"{kind}, seed {seed}: done"
 
 
-def trained(args: argparse.Namespace, kind: str, seed: int, run: Path) -> RunConfig:
-    config = resolve(
+def settings(args: argparse.Namespace, kind: str, seed: int) -> RunConfig:
+    return resolve(
         load_preset("gusts"),
         [
             *(f"seed={seed}", f"steps={args.steps}", "threads=1", f"env.kwargs.gust={args.gust}"),
             *(f"model.latent.kind={kind}", "planner.risk=mean", f"eval_interval={args.steps // 4}"),
-            f"planner.latent_samples={1 if kind == 'none' else COLLECTING_FUTURES}",
-            *COLLECTING,
-            *args.overrides,
+            *(futures(kind, COLLECTING_FUTURES), *COLLECTING, *args.overrides),
         ],
     )
-    torch.set_num_threads(1)
-    if not (run / "result.json").exists():
-        begun = (run / "checkpoints" / "latest").exists()
-        Trainer(config, run, Console(quiet=True), resume=begun).run()
-    return config
+
+
+def futures(kind: str, number: int) -> str:
+    """Without z all futures are the same."""
+    return f"planner.latent_samples={1 if kind == 'none' else number}"
 
 
 def crossed(agent: Agent, env: EnvConfig, episodes: int) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.mujoco import MujocoEnv
 from numpy.typing import NDArray
+
+from worldplan.envs.from_xml import FromXML
 
 Floats = NDArray[np.float64]
 Route = Literal["bridge", "safe"]
@@ -83,7 +84,7 @@ _XML = f"""
 """
 
 
-class Gusts(MujocoEnv):
+class Gusts(FromXML):
     """A ball that runs across a gorge, by a bridge or round its end.
 
     Observation (4,): x, y in m and their velocities in m/s. Action (1,): heading, up to 75 degrees
@@ -102,6 +103,7 @@ class Gusts(MujocoEnv):
     direction, so that both ways are learnt of whichever the agent prefers.
     """
 
+    xml = _XML
     metadata = {  # noqa: RUF012 (gymnasium's own)
         "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
         "render_fps": 5,
@@ -121,15 +123,9 @@ class Gusts(MujocoEnv):
         self.gust, self.strength, self.start = gust, strength, start
         self._met = False  # the bridge's chance of a gust is over
         space = spaces.Box(-np.inf, np.inf, (4,), np.float64)
-        # The path is asked for and not read: see _initialize_simulation.
-        super().__init__(__file__, FRAMES, space, camera_name="above", **kwargs)
+        super().__init__(FRAMES, space, **kwargs)
         # The heading, not the servo's two velocities that the model has as controls.
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-
-    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        model = mujoco.MjModel.from_xml_string(_XML)
-        model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
-        return model, mujoco.MjData(model)
 
     def step(  # type: ignore[override]  # Gymnasium's asks for a NumPy reward and info
         self, action: Any

@@ -12,8 +12,9 @@ from typing import Any
 import mujoco
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.mujoco import MujocoEnv
 from numpy.typing import NDArray
+
+from worldplan.envs.from_xml import FromXML
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ _XML = f"""
 """
 
 
-class TwoRooms(MujocoEnv):
+class TwoRooms(FromXML):
     """A ball in a square [-1, 1] x [-1, 1] with a wall at x = 0, open for y in `DOOR`.
 
     Observation (2,): the ball's centre (x, y), within +-0.95 but for the walls' give of 0.02.
@@ -67,6 +68,7 @@ class TwoRooms(MujocoEnv):
     `TOLERANCE`, gives reward 1 and ends the episode; all other rewards are 0.
     """
 
+    xml = _XML
     metadata = {  # noqa: RUF012 (gymnasium's own)
         "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
         "render_fps": 50,
@@ -74,14 +76,8 @@ class TwoRooms(MujocoEnv):
 
     def __init__(self, **kwargs: Any) -> None:
         space = spaces.Box(-1.0, 1.0, (2,), np.float64)
-        # The path is asked for and not read: see _initialize_simulation.
-        super().__init__(__file__, 4, space, camera_name="above", **kwargs)
+        super().__init__(4, space, **kwargs)
         self.goal_observation: Floats = np.zeros(2)
-
-    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        model = mujoco.MjModel.from_xml_string(_XML)
-        model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
-        return model, mujoco.MjData(model)
 
     def step(self, action: Any) -> tuple[Floats, np.float64, bool, bool, dict[str, np.float64]]:
         self.do_simulation(action, self.frame_skip)

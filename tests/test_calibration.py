@@ -12,7 +12,8 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from tests.test_diagnostics import World, batch, rng
+from tests.small_models import rng
+from tests.test_diagnostics import World, batch
 from worldplan.agent.calibration import (
     band_coverage,
     coverage,

@@ -9,20 +9,11 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from tests.commands import run
 from worldplan.agent.checkpoint import find
-from worldplan.agent.cli import app
 from worldplan.agent.evaluate import held_out_seeds
 from worldplan.envs import choose_backend, tasks
-
-runner = CliRunner()
-
-
-def run(*words: str, code: int = 0) -> str:
-    result = runner.invoke(app, list(words))
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ import csv
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from tests.commands import run
 from worldplan.agent.cell import MEASURES
-from worldplan.agent.cli import app
 from worldplan.agent.compare import (
     FAMILIES,
     QUICK_STEPS,
@@ -29,10 +29,7 @@ TOY = "toy_envs:ToyPoint-v0"
 TESTS = str(Path(__file__).parent)
 
 
-def compare(*words: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["compare", *words])
-    assert result.exit_code == code, result.output
-    return result.output
+compare = partial(run, "compare")
 
 
 def cells(out: Path, small: Sequence[str], **how: Any) -> list[Cell]:

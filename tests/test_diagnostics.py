@@ -7,15 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.small_models import rng
 from worldplan.agent.diagnostics import collapse_warning, diagnose, effective_rank
 from worldplan.agent.latent import Gaussian, LatentDistribution
 from worldplan.agent.replay import Batch
 
 D = 3
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 class World:

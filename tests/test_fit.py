@@ -10,8 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.commands import run
 from tests.small_models import make, noise_batch, rng
-from tests.test_cli import run
 from worldplan.agent import Agent, load
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.curve import read_curve

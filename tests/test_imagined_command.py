@@ -6,18 +6,16 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from typer.testing import CliRunner
 
+from tests import commands
 from worldplan.agent import imagined, probe
-from worldplan.agent.cli import app
 
 drawn = pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="nothing renders here")
 
 
 def run(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == code, result.output
-    return " ".join(result.output.split())
+    """What is said, without line breaks."""
+    return " ".join(commands.run(*words, code=code).split())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, OneHotCategorical, kl_divergence
 
+from tests.small_models import rng
 from worldplan.agent.latent import (
     Categorical,
     CategoricalLatentConfig,
@@ -23,10 +24,6 @@ from worldplan.agent.latent import (
 Config = NoLatentConfig | GaussianLatentConfig | CategoricalLatentConfig
 CONFIG: TypeAdapter[Config] = TypeAdapter(LatentConfig)
 LEAD = (2, 3)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def pair(kind: str, seed: int = 0) -> tuple[LatentDistribution, Distribution]:

@@ -7,12 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.small_models import rng
 from worldplan.agent import losses
 from worldplan.agent.latent import Categorical, Gaussian, NoLatent
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def column(*numbers: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
+from tests.small_models import rng
 from worldplan.agent.networks import (
     MLP,
     EnsembleMLP,
@@ -21,10 +22,6 @@ from worldplan.agent.networks import (
     symexp,
     symlog,
 )
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def stir(module: nn.Module) -> None:

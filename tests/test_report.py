@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from worldplan.agent.cli import app
+from tests.commands import run
 from worldplan.agent.curve import Curve
 from worldplan.agent.published import PUBLISHED, SOURCES
 from worldplan.agent.report import find_runs, group, over_tasks, say
@@ -142,10 +141,8 @@ def test_the_command_draws(tmp_path: Path) -> None:
         write_run(tmp_path, "cheetah-run", seed, {5000: 100, 25_000: 500 + seed})
         write_run(tmp_path, "walker-walk", seed, {5000: 100, 25_000: 900 + seed})
     out = tmp_path / "curves.png"
-    result = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(out)])
-    assert result.exit_code == 0, result.output
+    assert "IQM over tasks" in run("report", tmp_path, "--out", out)
     assert out.stat().st_size > 10_000
-    assert "IQM over tasks" in result.output
 
 
 def test_published_returns_are_of_presets_and_have_sources() -> None:
