@@ -134,29 +134,23 @@ def load_preset(name: str) -> dict[str, Any]:
 def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Merges dotted `key=value` overrides onto base and validates the whole.
 
-    `planner.x` is short for `agent.planner.x`; likewise model, heads, learner.
+    `planner.x` is short for `agent.planner.x`; likewise model, heads, learner. Where an override
+    asks for another kind, what base sets for its own kind alone is left out.
 
     Raises:
         ValueError: an override that is not `key=value`, an unknown key (the nearest one is named),
             a value of the wrong type or out of range.
     """
     merged = OmegaConf.create(dict(base))
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator or not key:
-            raise ValueError(f"expected KEY=VALUE, got {override!r}; for example: seed=3")
-        if key.split(".")[0] in AgentConfig.model_fields:
-            key = f"agent.{key}"
-        try:
-            parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
-        except Exception as error:
-            raise ValueError(f"cannot read the value in {override!r}: {error}") from error
-        assert isinstance(parsed, DictConfig)
+    given = [_parse(override) for override in overrides]
+    for key, value in given:
+        _leave_out(merged, *((key[:-5], value) if key.endswith(".kind") else (key, value)))
+    for key, value in given:
         try:
             _spell_out_kinds(merged, key)
-            if isinstance(parsed.value, str) and OmegaConf.is_dict(OmegaConf.select(merged, key)):
+            if isinstance(value, str) and OmegaConf.is_dict(OmegaConf.select(merged, key)):
                 key = f"{key}.kind"
-            OmegaConf.update(merged, key, parsed.value, force_add=True)
+            OmegaConf.update(merged, key, value, force_add=True)
         except OmegaConfBaseException as error:
             raise ValueError(f"cannot set {key!r}: {error}") from error
     content = OmegaConf.to_container(merged)
@@ -164,6 +158,32 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
         return RunConfig.model_validate(content)
     except ValidationError as error:
         raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
+
+
+def _parse(override: str) -> tuple[str, Any]:
+    """The key, spelt out, and the value of a `key=value`."""
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ValueError(f"expected KEY=VALUE, got {override!r}; for example: seed=3")
+    if key.split(".")[0] in AgentConfig.model_fields:
+        key = f"agent.{key}"
+    try:
+        parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
+    except Exception as error:
+        raise ValueError(f"cannot read the value in {override!r}: {error}") from error
+    assert isinstance(parsed, DictConfig)
+    return key, parsed.value
+
+
+def _leave_out(merged: DictConfig, path: str, kind: Any) -> None:
+    """Drops what is set at a path for kinds other than this one, if it is a kind."""
+    there = OmegaConf.select(merged, path, throw_on_resolution_failure=False)
+    if not isinstance(there, DictConfig) or not isinstance(kind, str):
+        return
+    parts, valid = _walk([*path.split("."), kind])
+    if ".".join(parts) == path:  # else it is no kind that can stand there
+        for name in set(there) - set(valid):
+            del there[name]
 
 
 def _spell_out_kinds(merged: DictConfig, key: str) -> None:

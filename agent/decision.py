@@ -127,7 +127,7 @@ class Decision:
         """Of rows imagined side by side (R,): by an objective, nearness to a target (B, H), or else
         the return; the more the better."""
         if isinstance(self.model, SimulatorModel):
-            return self.model.true_return(s, actions, self.discount)
+            return self.model.true_return(s, actions, noise, self.discount)
         future = imagine(self.model, h, s, actions, noise)
         if objective is not None:
             return objective(future)

@@ -1,9 +1,10 @@
 """MuJoCo itself as the world model: the upper bound of every planner, and the check that one works.
 
-Enc is the identity, s = h = x is the simulator's state, there is no z, and Pred is the simulator.
-Nothing is learned: a plan is worth the true rewards up to its horizon, and nothing after.
+Enc is the identity, s = h = x is the simulator's state, and Pred is the simulator. z, standard
+normal, decides what the task decides by lot; most have no luck, and then there is no z. Nothing is
+learned: a plan is worth the true rewards up to its horizon, and nothing after.
 
-Shapes: ... any leading shape, S state, A action, R rows, T horizon.
+Shapes: ... any leading shape, S state, A action, Z = E latent, R rows, T horizon.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from worldplan.agent.latent import LatentDistribution, NoLatent
+from worldplan.agent.latent import Gaussian, LatentDistribution, NoLatent
 from worldplan.agent.world_model import Model
 from worldplan.envs import EnvConfig, Simulator
 from worldplan.planners import PLANNERS, PlannerConfig
@@ -37,7 +38,7 @@ class SimulatorModel(Model):
         self.simulator = simulator
         self.context = 1
         self.embedding_dim = self.feature_dim = simulator.state_dim
-        self.latent_dim = self.noise_dim = 0
+        self.latent_dim = self.noise_dim = simulator.chances
 
     def encode(self, x: Tensor) -> Tensor:
         return x
@@ -47,17 +48,20 @@ class SimulatorModel(Model):
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         start, actions = s.reshape(-1, s.shape[-1]), a.reshape(-1, 1, a.shape[-1])
-        rows = self.simulator.rollout(_array(start), _array(actions))
+        luck = torch.special.ndtr(z).reshape(len(start), 1, self.latent_dim)
+        rows = self.simulator.rollout(_array(start), _array(actions), _array(luck))
         return torch.from_numpy(rows.states).to(s.dtype).view(s.shape)
 
     def expect(self, s: Tensor) -> Tensor:
         return s
 
     def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
-        return NoLatent(s[..., :0])
+        luck = s.new_zeros(*s.shape[:-1], self.latent_dim)
+        return Gaussian(luck, luck + 1) if self.latent_dim else NoLatent(luck)
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
-        return NoLatent(s[..., :0])
+        """The prior: nothing needs to know what was drawn, since h_next is all of the state."""
+        return self.prior(h, s, a)
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
         return h_next
@@ -65,13 +69,14 @@ class SimulatorModel(Model):
     def features(self, h: Tensor, s: Tensor) -> Tensor:
         return h
 
-    def true_return(self, s: Tensor, actions: Tensor, discount: float) -> Tensor:
-        """Discounted rewards (R,) from states (R, S) under actions (T, R, A).
+    def true_return(self, s: Tensor, actions: Tensor, noise: Tensor, discount: float) -> Tensor:
+        """Discounted rewards (R,) from states (R, S) under actions (T, R, A), noise (T, R, E).
 
         All steps go to the simulator at once, so that nothing is rounded between them. NaN where
         the simulation broke.
         """
-        rewards = self.simulator.rollout(_array(s), _array(actions.transpose(0, 1))).rewards
+        acts, luck = (u.transpose(0, 1) for u in (actions, torch.special.ndtr(noise)))
+        rewards = self.simulator.rollout(_array(s), _array(acts), _array(luck)).rewards
         weights = discount ** torch.arange(len(actions), dtype=torch.float64)
         return (torch.from_numpy(rewards) @ weights).to(s.dtype)
 

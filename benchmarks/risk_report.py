@@ -15,10 +15,12 @@ from torch import Tensor
 from worldplan.agent.evaluate import held_out_seeds
 from worldplan.agent.figure import pyplot
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.gusts import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
+from worldplan.envs.gorge import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
 from worldplan.planners.risk import CVaR, Mean, RiskMeasure, Worst
 
-KINDS = ("none", "gaussian", "categorical")
+LEARNED = ("none", "gaussian", "categorical")
+SIMULATOR = "simulator"
+KINDS = (*LEARNED, SIMULATOR)
 RISKS: dict[str, RiskMeasure] = {"mean": Mean(), "cvar": CVaR(), "worst": Worst()}
 ROUTES: tuple[Route, ...] = ("bridge", "safe")
 BANDS = (10, 30, 50, 70, 90)  # of imagined embeddings, in %
@@ -107,11 +109,11 @@ def ideal(risk: str, gust: float) -> tuple[float, Route, float, float]:
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     plt = pyplot()
     gust = results[0]["gust"]
-    colours = dict(zip(KINDS, ("0.55", "C0", "C1"), strict=True))
+    colours = dict(zip(KINDS, ("0.55", "C0", "C1", "C2"), strict=True))
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     futures, coverages, shares, returns = axes.flat
     edges = np.linspace(-0.8, 1.2, 41)
-    for kind in KINDS:
+    for kind in LEARNED:
         of = chosen(results, kind=kind, risk="mean")
         if not of:
             continue
@@ -138,6 +140,9 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     bars(shares, results, colours, "bridge", "share of episodes", "Over the bridge; hatched: fell")
     bars(shares, results, colours, "failed", None, None, hatch="////")
     bars(returns, results, colours, "mean", "mean return", "Return; dashes: the optimum")
+    for kind, colour in colours.items():
+        returns.bar(0, 0, color=colour, alpha=0.75, label=kind)
+    returns.legend(frameon=False, title="z", fontsize=8)
     for i, risk in enumerate(RISKS):
         _, route, mean, _ = ideal(risk, gust)
         shares.hlines(route == "bridge", i - 0.42, i + 0.42, "k", "dashed", lw=1.2)
@@ -167,11 +172,11 @@ def bars(
             values = [r[key] for r in chosen(results, kind=kind, risk=risk)]
             if not values:
                 continue
-            x = i + 0.27 * (j - 1)
+            x = i + 0.21 * (j - 1.5)
             if hatch:
-                panel.bar(x, np.mean(values), 0.25, fill=False, hatch=hatch, edgecolor="0.15", lw=0)
+                panel.bar(x, np.mean(values), 0.2, fill=False, hatch=hatch, edgecolor="0.15", lw=0)
                 continue
-            panel.bar(x, np.mean(values), 0.25, color=colours[kind], alpha=0.75)
+            panel.bar(x, np.mean(values), 0.2, color=colours[kind], alpha=0.75)
             panel.plot([x] * len(values), values, "k.", ms=4)
     panel.set_xticks(range(len(RISKS)), [f"risk={risk}" for risk in RISKS])
     if title is not None:

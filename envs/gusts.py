@@ -4,45 +4,41 @@ A ball runs at constant speed and only steers. It cannot stand still, and weavin
 running: a risk measure sees the luck within the planner's horizon, beyond which stands an expected
 value, so that a plan could put the bridge off, and off again. From the start the bridge is three
 decisions away, eleven at the most; a horizon of eight makes waiting dearer than the way round.
-
-Shapes: L decisions of an episode.
 """
 
-import math
-from typing import Any, Literal
+from typing import Any
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
 from worldplan.envs.from_xml import FromXML
+from worldplan.envs.gorge import (
+    FINISH,
+    FRAMES,
+    GOAL_REWARD,
+    GUST,
+    HIGH,
+    KV,
+    LAND,
+    LOW,
+    NEAR,
+    STEP_REWARD,
+    STRENGTH,
+    TIMESTEP,
+    Floats,
+    on_bridge,
+    on_land,
+    pull,
+    velocity,
+)
 
-Floats = NDArray[np.float64]
-Route = Literal["bridge", "safe"]
-
-SPEED = 1.25  # m/s
-TURN = math.radians(75)  # heading at action 1
-TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, steps a decision, servo's 1/s
-NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
-HALF_WIDTH = 0.25  # of the bridge, along y = 0
-SAFE = 1.4  # y in m: beyond, there is no gorge
-LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
-STEP_REWARD, GOAL_REWARD = -0.15, 1.75
-GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
-
-_LAND = {  # x from, to, y from, to
-    "start": (-0.4, NEAR, LOW, HIGH),
-    "bridge": (NEAR, FAR, -HALF_WIDTH, HALF_WIDTH),
-    "safe": (NEAR, FAR, SAFE, HIGH),
-    "end": (FAR, FINISH + 0.35, LOW, HIGH),
-}
 _COLOURS = {"bridge": "0.55 0.38 0.22 1"}
 _BALL, _FALLEN = (0.95, 0.6, 0.1, 1.0), (0.8, 0.1, 0.1, 1.0)
 
 
 def _box(name: str) -> str:
-    left, right, low, high = _LAND[name]
+    left, right, low, high = LAND[name]
     colour = _COLOURS.get(name, "0.5 0.62 0.42 1")
     return (
         f'<geom name="{name}" type="box" pos="{(left + right) / 2} {(low + high) / 2} -0.1" '
@@ -60,13 +56,14 @@ _STREAKS = "".join(
 )
 _XML = f"""
 <mujoco model="gusts">
+  <size nuserdata="1"/>
   <option timestep="{TIMESTEP}" gravity="0 0 0" integrator="implicitfast"/>
   <visual><headlight ambient="0.55 0.55 0.55" diffuse="0.45 0.45 0.45" specular="0 0 0"/></visual>
   <default><geom contype="0" conaffinity="0"/></default>
   <worldbody>
     <camera name="above" pos="0.7 0.25 4.1" xyaxes="1 0 0 0 0.985 0.17" fovy="44"/>
     <geom name="floor" type="plane" size="8 8 0.1" pos="0 0 -0.9" rgba="0.13 0.2 0.3 1"/>
-    {"".join(_box(name) for name in _LAND)}
+    {"".join(_box(name) for name in LAND)}
     <geom name="finish" type="box" pos="{FINISH} {(LOW + HIGH) / 2} 0.001"
           size="0.02 {(HIGH - LOW) / 2} 0.002" rgba="0.95 0.95 0.95 1"/>
     {_STREAKS}
@@ -121,7 +118,6 @@ class Gusts(FromXML):
         if start is not None:
             _check("start", start, LOW, HIGH)
         self.gust, self.strength, self.start = gust, strength, start
-        self._met = False  # the bridge's chance of a gust is over
         space = spaces.Box(-np.inf, np.inf, (4,), np.float64)
         super().__init__(FRAMES, space, **kwargs)
         # The heading, not the servo's two velocities that the model has as controls.
@@ -131,12 +127,11 @@ class Gusts(FromXML):
         self, action: Any
     ) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         gusts = False
-        x, y = self.data.qpos
-        if not self._met and NEAR <= x < FAR and abs(y) <= HALF_WIDTH:
-            self._met, gusts = True, bool(self.np_random.random() < self.gust)
-        heading = TURN * float(action[0])
-        self.data.ctrl[:] = SPEED * math.cos(heading), SPEED * math.sin(heading)
-        self.data.qfrc_applied[1] = -KV * self.strength * gusts
+        if on_bridge(*self.data.qpos) and not self.data.userdata[0]:
+            # MuJoCo keeps for us that the bridge's chance of a gust is over.
+            self.data.userdata[0], gusts = 1, bool(self.np_random.random() < self.gust)
+        self.data.ctrl[:] = velocity(float(action[0]))
+        self.data.qfrc_applied[1] = pull(self.strength) * gusts
         fell = crossed = False
         for _ in range(self.frame_skip):
             mujoco.mj_step(self.model, self.data)
@@ -156,11 +151,9 @@ class Gusts(FromXML):
         if y is None:
             x = self.np_random.uniform(-0.1, NEAR - 0.2)
             y = self.np_random.uniform(LOW + 0.2, HIGH - 0.2)
-            heading = TURN * self.np_random.uniform(-1, 1)
-        self._met = False
-        self.data.qfrc_applied[:] = 0
-        velocity = SPEED * np.array([math.cos(heading), math.sin(heading)])
-        self.set_state(np.array([x, y]), velocity)  # type: ignore[no-untyped-call]
+            heading = self.np_random.uniform(-1, 1)
+        self.data.userdata[:], self.data.qfrc_applied[:] = 0, 0
+        self.set_state(np.array([x, y]), velocity(heading))  # type: ignore[no-untyped-call]
         self._show(False, False)
         return self._observation()
 
@@ -171,59 +164,6 @@ class Gusts(FromXML):
         for name in _WIND:
             self.model.geom(name).rgba[3] = gusts
         self.model.geom("ball").rgba[:] = _FALLEN if fell else _BALL
-
-
-def on_land(x: float, y: float) -> bool:
-    """Whether the ball's centre has ground under it."""
-    return any(a <= x <= b and c <= y <= d for a, b, c, d in _LAND.values())
-
-
-def drift(strength: float) -> float:
-    """Metres that wind of `strength` m/s moves the ball within its decision, seen on its own.
-
-    The equation of motion is linear, so that what steering does is added to it.
-    """
-    lag = 1 / (1 + TIMESTEP * KV)  # of the velocity wanted, what is still missing after a step
-    steps = sum(1 - lag**i for i in range(1, FRAMES + 1))
-    return strength * TIMESTEP * steps
-
-
-def outcomes(
-    route: Route, gust: float = GUST, strength: float = STRENGTH
-) -> list[tuple[float, float]]:
-    """(probability, return) of what can come of the best run from x = 0, y = 0 by a route.
-
-    In closed form: straight lines, each as many decisions as it is long.
-    """
-    pace = SPEED * TIMESTEP * FRAMES  # m a decision
-    if route == "safe":
-        length = math.hypot(NEAR, SAFE) + FINISH - NEAR  # round the gorge's corner
-        return [(1.0, GOAL_REWARD + STEP_REWARD * math.ceil(length / pace))]
-    across = GOAL_REWARD + STEP_REWARD * math.ceil(FINISH / pace)
-    blown_off = STEP_REWARD * (math.ceil(NEAR / pace) + 1)
-    fatal = gust if drift(strength) > 2 * HALF_WIDTH else 0.0
-    return [(1 - fatal, across), (fatal, blown_off)]
-
-
-def steer(route: Route, x: float, y: float) -> float:
-    """The action that follows a route: of the bridge its windward side, of the gorge its corner."""
-    aim_x, aim_y = NEAR - 0.01, SAFE + 0.01
-    if route == "bridge":
-        aim_x, aim_y = NEAR - 0.05, HALF_WIDTH - 0.05
-    ahead = x < NEAR and (route == "bridge" or y < aim_y)
-    heading = math.atan2(aim_y - y, max(aim_x - x, 0.01)) if ahead else 0.0
-    return min(1.0, max(-1.0, heading / TURN))
-
-
-def route_of(observations: NDArray[Any]) -> Route | None:
-    """The way that an episode (L+1, 4) took over the gorge; None if it came to neither."""
-    for x, y, *_ in observations:
-        if NEAR <= x < FAR and abs(y) <= SAFE:
-            # Beside the bridge, a ball's width and more, there is only air.
-            return "bridge" if abs(y) <= 0.6 else None
-        if x >= NEAR and y > SAFE:
-            return "safe"
-    return None
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

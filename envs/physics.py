@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldplan.envs.rewards import goal_of
+from worldplan.envs.rewards import beside_of
 
 STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS  # time, positions, velocities, activations, plugins
 
@@ -27,9 +27,9 @@ def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] |
 class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
     """Shows MuJoCo's state (S,) in place of the observation.
 
-    The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), and after it the
-    goal that some tasks keep elsewhere (`rewards.goal_of`). It says all that the future depends on
-    but the solver's warm start. Float32, which `Flat` makes of it, keeps seven digits.
+    The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), and after it what
+    some tasks keep elsewhere, as a goal (`rewards.beside_of`). It says all that the future depends
+    on but luck and the solver's warm start. Float32, which `Flat` makes of it, keeps seven digits.
 
     Raises:
         ValueError: the environment shows no MuJoCo model and data.
@@ -60,4 +60,4 @@ class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
         model, data = found
         state = np.empty(mujoco.mj_stateSize(model, STATE))
         mujoco.mj_getState(model, data, state, STATE)
-        return np.concatenate([state, goal_of(self.name, model)])
+        return np.concatenate([state, beside_of(self.name, model, data)])

@@ -3,17 +3,20 @@
 They repeat what the environments compute one step at a time: Gymnasium's v5 tasks and dm_control's
 suite. To add a task, write a function of `Frames` and give it a line in `TASKS`.
 
-Shapes: R trajectories, K frames (steps of the environment), Q positions, V velocities, U controls,
-G goal.
+Shapes: R trajectories, K frames (steps of the environment), n physics steps of a frame,
+Q positions, V velocities, A action, U controls, G numbers beside MuJoCo's state, E of chance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
+from worldplan.envs import gorge
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -26,9 +29,10 @@ class Frames:
     before: Floats  # (R, K, Q) positions where each frame began
     qpos: Floats  # (R, K, Q) and where it ended
     qvel: Floats  # (R, K, V)
-    control: Floats  # (R, K, U) as the environment got it
+    path: Floats  # (R, K, n, Q) positions after each physics step
+    action: Floats  # (R, K, A) as the environment got it
     sensors: Floats  # (R, K, sensordata) of position and velocity; of no frames unless asked for
-    goal: Floats  # (R, 1, G)
+    beside: Floats  # (R, 1, G)
     seconds: float  # of a frame
 
 
@@ -36,12 +40,31 @@ Outcome = tuple[Floats, Bools]  # reward (R, K), and whether the task ended ther
 
 
 @dataclass(frozen=True)
+class Onset:
+    """Where R trajectories stand when a frame begins."""
+
+    qpos: Floats  # (R, Q)
+    beside: Floats  # (R, G)
+    action: Floats  # (R, A) as the environment gets it
+    chance: Floats  # (R, E) uniform in [0, 1]
+    kwargs: Mapping[str, Any]  # of the environment
+
+
+Driven = tuple[Floats, Floats, Floats]  # controls (R, U), applied forces (R, V), beside (R, G)
+
+
+@dataclass(frozen=True)
 class Task:
-    """How a task is judged: what frames give, what it keeps in its model, what it reads."""
+    """How a task is judged: what frames give, what it keeps beside the state, what it reads."""
 
     outcome: Callable[[mujoco.MjModel, Frames], Outcome]
-    goal: Callable[[mujoco.MjModel], Floats] | None = None  # (G,) drawn anew for each episode
+    # (G,) what else the future hangs on: a goal, say, that is drawn anew for each episode
+    beside: Callable[[mujoco.MjModel, mujoco.MjData], Floats] | None = None
     sensors: bool = False
+    # What an action does to MuJoCo where it is not simply its control; then by chance, perhaps.
+    drive: Callable[[Onset], Driven] | None = None
+    chances: int = 0  # E, of a frame
+    kwargs: tuple[str, ...] = ()  # of the environment, that `drive` knows of
 
 
 def task_of(env_id: str) -> Task:
@@ -61,10 +84,10 @@ def task_of(env_id: str) -> Task:
     return TASKS[name]
 
 
-def goal_of(env_id: str, model: mujoco.MjModel) -> Floats:
-    """What the reward hangs on beside the state (G,); nothing for most tasks, and unknown ones."""
+def beside_of(env_id: str, model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
+    """What the future hangs on beside the state (G,); nothing for most tasks, and unknown ones."""
     task = TASKS.get(_name(env_id))
-    return np.empty(0) if task is None or task.goal is None else task.goal(model)
+    return np.empty(0) if task is None or task.beside is None else task.beside(model, data)
 
 
 def _name(env_id: str) -> str:
@@ -100,24 +123,24 @@ def _inverted_double_pendulum(model: mujoco.MjModel, f: Frames) -> Outcome:
 def _reacher(model: mujoco.MjModel, f: Frames) -> Outcome:
     lengths = model.body("body1").pos[0], model.body("fingertip").pos[0]
     reach = _two_links(f.qpos, *lengths) - f.qpos[..., 2:4]
-    return _lasting(-np.linalg.norm(reach, axis=-1) - _squares(f.control))
+    return _lasting(-np.linalg.norm(reach, axis=-1) - _squares(f.action))
 
 
 def _half_cheetah(model: mujoco.MjModel, f: Frames) -> Outcome:
-    return _lasting(_advance(f) - 0.1 * _squares(f.control))
+    return _lasting(_advance(f) - 0.1 * _squares(f.action))
 
 
 def _hopper(model: mujoco.MjModel, f: Frames) -> Outcome:
     height, angle = f.qpos[..., 1], f.qpos[..., 2]
     rest = np.concatenate([f.qpos[..., 2:], f.qvel], -1)
     healthy = (np.abs(rest) < 100).all(-1) & (height > 0.7) & (np.abs(angle) < 0.2)
-    return _advance(f) + healthy - 1e-3 * _squares(f.control), ~healthy
+    return _advance(f) + healthy - 1e-3 * _squares(f.action), ~healthy
 
 
 def _walker2d(model: mujoco.MjModel, f: Frames) -> Outcome:
     height, angle = f.qpos[..., 1], f.qpos[..., 2]
     healthy = (height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0)
-    return _advance(f) + healthy - 1e-3 * _squares(f.control), ~healthy
+    return _advance(f) + healthy - 1e-3 * _squares(f.action), ~healthy
 
 
 def _advance(f: Frames) -> Floats:
@@ -137,7 +160,7 @@ def _squares(control: Floats) -> Floats:
 def _cartpole_swingup(model: mujoco.MjModel, f: Frames) -> Outcome:
     upright = (np.cos(f.qpos[..., 1]) + 1) / 2
     centred = (1 + _gaussian(f.qpos[..., 0] / 2)) / 2
-    small_control = (4 + np.maximum(1 - f.control[..., 0] ** 2, 0)) / 5
+    small_control = (4 + np.maximum(1 - f.action[..., 0] ** 2, 0)) / 5
     small_velocity = (1 + _gaussian(f.qvel[..., 1] / 5)) / 2
     return _lasting(upright * small_control * small_velocity * centred)
 
@@ -156,12 +179,12 @@ def _finger_spin(model: mujoco.MjModel, f: Frames) -> Outcome:
 
 def _reacher_easy(model: mujoco.MjModel, f: Frames) -> Outcome:
     lengths = model.body("hand").pos[0], model.body("finger").pos[0]
-    distance = np.linalg.norm(_two_links(f.qpos, *lengths) - f.goal, axis=-1)
+    distance = np.linalg.norm(_two_links(f.qpos, *lengths) - f.beside, axis=-1)
     radii = model.geom("target").size[0] + model.geom("finger").size[0]
     return _lasting((distance <= radii).astype(np.float64))
 
 
-def _reacher_goal(model: mujoco.MjModel) -> Floats:
+def _reacher_goal(model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
     place: Floats = model.geom("target").pos[:2].copy()
     return place
 
@@ -204,6 +227,30 @@ def _two_links(qpos: Floats, first: float, second: float) -> Floats:
     )
 
 
+# --- The project's own
+
+
+def _gusts(model: mujoco.MjModel, f: Frames) -> Outcome:
+    x, y = f.path[..., 0], f.path[..., 1]
+    fallen = np.logical_or.accumulate(~gorge.on_land(x, y), -1)
+    crossed = (~fallen & (x >= gorge.FINISH)).any(-1)
+    reward = gorge.STEP_REWARD + gorge.GOAL_REWARD * np.asarray(crossed, np.float64)
+    return reward, crossed | fallen[..., -1]
+
+
+def _gusts_met(model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
+    met: Floats = data.userdata.copy()
+    return met
+
+
+def _gusts_drive(o: Onset) -> Driven:
+    gust, strength = o.kwargs.get("gust", gorge.GUST), o.kwargs.get("strength", gorge.STRENGTH)
+    bridge = gorge.on_bridge(*o.qpos.T)[:, None]
+    comes = bridge & (o.beside == 0) & (o.chance < gust)
+    forces = np.concatenate([np.zeros_like(o.chance), gorge.pull(strength) * comes], -1)
+    return gorge.velocity(o.action[:, 0]), forces, np.maximum(o.beside, bridge)
+
+
 TASKS = {
     "InvertedPendulum-v5": Task(_inverted_pendulum),
     "InvertedDoublePendulum-v5": Task(_inverted_double_pendulum),
@@ -217,4 +264,7 @@ TASKS = {
     "dm_control/reacher-easy-v0": Task(_reacher_easy, _reacher_goal),
     "dm_control/cheetah-run-v0": Task(_cheetah_run, sensors=True),
     "dm_control/walker-walk-v0": Task(_walker_walk, sensors=True),
+    "worldplan/Gusts-v0": Task(
+        _gusts, _gusts_met, drive=_gusts_drive, chances=1, kwargs=("gust", "strength", "start")
+    ),
 }

@@ -100,6 +100,15 @@ def pendulum(*lead: int, width: int, seed: int) -> Tensor:
     return 0.1 * normal(*lead, width=width, seed=seed).abs()
 
 
+GUSTS = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state")
+
+
+def near_the_bridge(*lead: int, width: int, seed: int) -> Tensor:
+    """States of the ball on the bridge: time, positions, velocities, no gust was met."""
+    x = 0.05 * normal(*lead, width=width, seed=seed).abs()
+    return x * x.new_tensor([1, 1, 1, 1, 1, 0]) + x.new_tensor([0, 0.75, 0, 1.2, 0, 0])
+
+
 CASES: dict[str, Case] = {
     "jepa": Case(JEPA),
     "jepa, memory": Case({**JEPA, "context": 3}),
@@ -126,6 +135,16 @@ CASES: dict[str, Case] = {
         trained=False,
         env=PENDULUM,
         observe=pendulum,
+    ),
+    "simulator, luck": Case(
+        {"kind": "simulator"},
+        observation_dim=6,
+        action_dim=1,
+        differentiable=False,
+        learns=False,
+        trained=False,
+        env=GUSTS,
+        observe=near_the_bridge,
     ),
 }
 

@@ -64,6 +64,23 @@ def test_another_planner_by_its_name(toy: dict[str, Any]) -> None:
     assert (planner.beta, planner.risk.kind) == (0.5, "worst")
 
 
+def test_another_kind_leaves_out_what_a_preset_sets_for_its_own() -> None:
+    """gusts sets icem's beta, a jepa's embedding and a categorical z's weight of the KL."""
+    base = load_preset("gusts")
+    base["agent"]["model"]["latent"]["groups"] = 2
+    config = resolve(base, ["planner=mppi", "model.latent.kind=gaussian"])
+    assert isinstance(config.agent.model, JEPAConfig)
+    latent = config.agent.model.latent
+    assert (config.agent.planner.kind, config.agent.planner.horizon) == ("mppi", 8)
+    assert (latent.kind, latent.kl_weight) == ("gaussian", 1.0)
+    assert resolve(base, ["model=simulator"]).agent.model.kind == "simulator"
+    assert base["agent"]["planner"]["beta"] == 3.0
+    # What the user sets is never left out, but answered, in whatever order it comes.
+    for overrides in (["planner=mppi", "planner.beta=2"], ["planner.beta=2", "planner=mppi"]):
+        with pytest.raises(ValueError, match=r"unknown key 'agent\.planner\.beta'"):
+            resolve(base, overrides)
+
+
 @pytest.mark.parametrize(
     ("override", "answer"),
     [

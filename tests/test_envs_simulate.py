@@ -48,7 +48,8 @@ def lists() -> tuple[list[Any], ...]:
     return [], [], [], [], []
 
 
-OWN = ("gusts", "reach", "two-rooms")  # their rewards were not written down as functions of states
+# Rewards of two were not written down as functions of states; the third has luck, and tests below.
+OWN = ("gusts", "reach", "two-rooms")
 
 
 @pytest.mark.parametrize("name", [task for task in TASKS if task.values[0] not in OWN])
@@ -186,8 +187,49 @@ def test_rewards_that_are_not_known_are_refused(env: dict[str, Any], answer: str
 )
 def test_shapes_are_checked(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     simulator = Simulator(EnvConfig(id="InvertedPendulum-v5"), threads=1)
-    with pytest.raises(ValueError, match=r"expected states \(R, 5\) and actions \(R, T, 1\)"):
+    with pytest.raises(ValueError, match=r"expected states \(R, 5\) and actions \(R, T, 1\) with"):
         simulator.rollout(*(np.zeros(shape) for shape in shapes))
+
+
+def test_luck_is_as_the_environment_draws_it() -> None:
+    """Gusts from anywhere, steered at random: each decision foretold, told whether a gust came."""
+    made = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state")
+    env, simulator = make_env(made), Simulator(made, threads=1)
+    assert simulator.chances == 1
+    before, actions, after, rewards, ends = lists()
+    gusts, crossed, whole, *_ = lists()
+    for seed in range(200):
+        state, _ = env.reset(seed=seed)
+        first, over, start = len(before), False, state
+        for action in 0.6 * acts(env, seed, 40):
+            before.append(state)
+            state, reward, over, _, info = env.step(action)
+            for kept, value in zip(
+                (actions, after, rewards, ends, gusts, crossed),
+                (action, state, reward, over, info["gust"], over and not info["fell"]),
+                strict=True,
+            ):
+                kept.append(value)
+            if over:
+                break
+        whole.append((start, slice(first, len(before))))
+    assert min(sum(gusts), sum(crossed), sum(ends) - sum(crossed)) > 10
+    chance = np.where(gusts, 0.49, 0.5)
+    found = simulator.rollout(np.stack(before), np.stack(actions)[:, None], chance[:, None, None])
+    np.testing.assert_allclose(found.rewards[:, 0], rewards, atol=1e-6)
+    np.testing.assert_array_equal(found.terminated[:, 0], ends)
+    on = ~np.array(crossed)  # the environment stops at the finish line itself
+    np.testing.assert_allclose(found.states[on, 0], np.stack(after)[on], atol=1e-5)
+    for start, at in whole:
+        long = np.stack(actions)[None, at]
+        found = simulator.rollout(start[None], long, chance[None, at, None])
+        np.testing.assert_allclose(found.rewards[0], rewards[at], atol=1e-6)
+
+
+def test_luck_must_be_given_where_there_is_luck() -> None:
+    simulator = Simulator(EnvConfig(id="worldplan/Gusts-v0"), threads=1)
+    with pytest.raises(ValueError, match=r"chance \(R, T, 1\) with .*, \(2, 3, 0\)"):
+        simulator.rollout(np.zeros((2, simulator.state_dim)), np.zeros((2, 3, 1)))
 
 
 def test_only_mujoco_has_a_state_to_show() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.gusts import (
+from worldplan.envs.gorge import (
     FINISH,
     NEAR,
     SAFE,

@@ -54,6 +54,23 @@ def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
         torch.testing.assert_close(float(worth[row]), total, rtol=1e-5, atol=1e-5)
 
 
+def test_luck_is_z() -> None:
+    """Straight over the bridge of Gusts: six decisions and the prize, or a fall in the fourth."""
+    env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"start": 0.0, "gust": 0.2}, observe="state")
+    config = AgentConfig.model_validate({"model": {"kind": "simulator"}, "discount": 0.9})
+    simulator = Simulator(env, threads=1)
+    made = Agent(config, simulator.state_dim, simulator.action_dim, simulator=simulator)
+    x = torch.from_numpy(make_env(env).reset(seed=0)[0]).expand(3, -1)
+    noise = torch.zeros(8, 3, 1)
+    noise[3, :2, 0] = torch.special.ndtri(torch.tensor([0.19, 0.21]))
+    noise[2, 2] = noise[4, 2] = -3  # off the bridge, or when its chance is over
+    worth = made.decision.worth(x, x, torch.zeros(8, 3, 1), noise)
+    cost = [0.15 * sum(0.9**k for k in range(n)) for n in (4, 6)]
+    torch.testing.assert_close(
+        worth, torch.tensor([-cost[0], 1.75 * 0.9**5 - cost[1], 1.75 * 0.9**5 - cost[1]])
+    )
+
+
 def test_a_future_at_once_is_the_future_step_by_step() -> None:
     made, x = agent(), states(3)
     actions = torch.rand(3, 4, 1, generator=torch.Generator().manual_seed(0)) - 0.5
