@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -81,7 +82,21 @@ def prepare(
         "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe,
         "cpp_wrapper": wrapped,
     }
-    return mending(torch.compile(chosen, dynamic=dynamic, options=options))
+    return mending(torch.compile(_alone(chosen), dynamic=dynamic, options=options))
+
+
+def _alone(function: Callable[P, R]) -> Callable[P, R]:
+    """The function behind a code object of its own.
+
+    What is compiled is kept by code object, and methods share theirs: without the checks that
+    `prepare` leaves out, one agent would run what was compiled for another.
+    """
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    code = call.__code__.replace()
+    return types.FunctionType(code, call.__globals__, closure=call.__closure__)
 
 
 def mending(function: Callable[P, R]) -> Callable[P, R]:

@@ -57,6 +57,23 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing to compile with")
+def test_what_is_compiled_for_one_agent_is_not_run_for_another() -> None:
+    """PyTorch keeps it by code, which all have in common."""
+    x = torch.ones(3)
+    made = [prepare(Times(factor).forward, True) for factor in (2.0, 3.0)]
+    assert [float(function(x)[0]) for function in made] == [2.0, 3.0]
+
+
 def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(function: Any) -> Any:
         def fails(*args: Any) -> Any:
