@@ -24,21 +24,20 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from risk_report import BANDS, LEARNED, RISKS, SIMULATOR, chosen, draw, optimum, table
+from risk_bands import bands, windows
+from risk_report import LEARNED, RISKS, SIMULATOR, chosen, draw, optimum, table
 from watched import Watched
 
 from worldplan.agent import Agent
-from worldplan.agent.calibration import coverage, embedding_pit
 from worldplan.agent.cell import trained
 from worldplan.agent.config import RunConfig, load_preset, resolve
 from worldplan.agent.costs import imagine, learned_return, side_by_side
 from worldplan.agent.evaluate import evaluate, held_out_seeds
 from worldplan.agent.record import write_json
-from worldplan.agent.replay import Batch
 from worldplan.agent.restore import config_json, load_weights, weights
 from worldplan.agent.simulator import simulator_of
-from worldplan.envs import EnvConfig, make_env, make_vector
-from worldplan.envs.gorge import route_of, steer
+from worldplan.envs import EnvConfig, make_env
+from worldplan.envs.gorge import route_of
 
 # How plans are searched for. To collect: quickly, and wide, so that both ways are tried. In an
 # evaluation: with enough futures for the gust to be in some of them.
@@ -51,7 +50,6 @@ SIMULATING = (
     *("planner.samples=512", "planner.iterations=3", "planner.latent_samples=8"),
 )
 FUTURES = 1000  # imagined of going straight on
-WINDOWS, AHEAD = 400, 5  # held-out windows of so many steps that calibration is measured on
 
 
 def main() -> None:
@@ -85,24 +83,28 @@ def main() -> None:
 
 
 def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
-    """Trains one model and evaluates it under each risk, as far as that is not done."""
+    """Trains one model, looks into it, and evaluates it under each risk, if that is not done."""
     files = {risk: args.out / f"{kind}-{risk}-seed{seed}-gust{args.gust:g}.json" for risk in RISKS}
-    if all(file.exists() for file in files.values()):
+    picture = args.out / f"{kind}-seed{seed}-gust{args.gust:g}.json"
+    if all(file.exists() for file in (picture, *files.values())):
         return f"{kind}, seed {seed}: there already"
     run = args.runs / f"{kind}-seed{seed}-gust{args.gust:g}"
     config = settings(args, kind, seed)
     torch.set_num_threads(1)
     agent = trained(config, run, Console(quiet=True))
-    pictured = {"futures": straight_on(agent), "measured": bands(agent, args.gust)}
+    anywhere, at_gust = windows(args.gust)
+    which = {"kind": kind, "seed": seed, "gust": args.gust, "steps": config.steps}
+    write_json(picture, {
+        **which, "futures": straight_on(agent),
+        "anywhere": bands(agent, anywhere), "at_gust": bands(agent, at_gust),
+    }, indent=None)  # fmt: skip
     for risk, file in files.items():
         judged = [f"planner.risk={risk}", futures(kind, EVALUATING_FUTURES), *EVALUATING]
         planner = resolve(config_json(config), judged).agent
         careful = Agent(planner, agent.observation_dim, agent.action_dim)
         load_weights(careful, weights(agent))
-        write_json(file, {
-            "kind": kind, "risk": risk, "seed": seed, "gust": args.gust, "steps": config.steps,
-            **crossed(careful, config.env, args.episodes), **pictured,
-        }, indent=None)  # fmt: skip
+        found = crossed(careful, config.env, args.episodes)
+        write_json(file, {**which, "risk": risk, **found}, indent=None)
     return f"{kind}, seed {seed}: done"
 
 
@@ -169,35 +171,6 @@ def straight_on(agent: Agent) -> list[float]:
     future = imagine(agent.model, *given)
     value = learned_return(agent.model, agent.heads, agent.config.discount, future)
     return [round(v, 4) for v in value.tolist()]
-
-
-def bands(agent: Agent, gust: float) -> list[float]:
-    """Coverage of each of `BANDS` over the steps from where the ways part to over the bridge.
-
-    Held-out, steered by rule along the bridge with some noise.
-    """
-    rng = np.random.default_rng(0)
-    env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": gust, "start": 0.0})
-    world = make_vector(env, WINDOWS)
-    x = world.reset(held_out_seeds(WINDOWS, 1000))
-    seen, acted, valid = [x], [], []
-    running = np.ones(WINDOWS, np.bool_)
-    for _ in range(AHEAD):
-        wanted = [steer("bridge", float(p[0]), float(p[1])) for p in x]
-        a = np.clip(np.array(wanted) + 0.02 * rng.standard_normal(WINDOWS), -1, 1)
-        acted.append(a[:, None].astype(np.float32))
-        valid.append(running)
-        x, _, terminated, truncated = world.step(acted[-1], running)
-        seen.append(x)
-        running = running & ~(terminated | truncated)
-    world.close()
-    nothing = torch.zeros(WINDOWS, AHEAD)
-    batch = Batch(
-        torch.from_numpy(np.stack(seen, 1)), torch.from_numpy(np.stack(acted, 1)),
-        nothing, nothing, torch.from_numpy(np.stack(valid, 1)),
-    )  # fmt: skip
-    transformed = embedding_pit(agent.model, batch, torch.Generator().manual_seed(0), 64)
-    return [coverage(transformed, band / 100) for band in BANDS]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.table import Table
+from risk_bands import BANDS
 from torch import Tensor
 
 from worldplan.agent.evaluate import held_out_seeds
@@ -23,7 +24,6 @@ SIMULATOR = "simulator"
 KINDS = (*LEARNED, SIMULATOR)
 RISKS: dict[str, RiskMeasure] = {"mean": Mean(), "cvar": CVaR(), "worst": Worst()}
 ROUTES: tuple[Route, ...] = ("bridge", "safe")
-BANDS = (10, 30, 50, 70, 90)  # of imagined embeddings, in %
 
 
 def optimum() -> Table:
@@ -74,7 +74,7 @@ def play(route: Route, gust: float, strength: float, episodes: int = 400) -> NDA
 
 
 def chosen(results: list[dict[str, Any]], **which: Any) -> list[dict[str, Any]]:
-    return [r for r in results if all(r[key] == value for key, value in which.items())]
+    return [r for r in results if all(r.get(key) == value for key, value in which.items())]
 
 
 def table(results: list[dict[str, Any]]) -> Table:
@@ -114,7 +114,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     futures, coverages, shares, returns = axes.flat
     edges = np.linspace(-0.8, 1.2, 41)
     for kind in LEARNED:
-        of = chosen(results, kind=kind, risk="mean")
+        of = [r for r in chosen(results, kind=kind) if "futures" in r]
         if not of:
             continue
         pooled = np.concatenate([r["futures"] for r in of])
@@ -122,8 +122,9 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         futures.hist(
             pooled, edges, weights=weight, histtype="step", lw=2, color=colours[kind], label=kind
         )
-        measured = np.mean([r["measured"] for r in of], 0)
-        coverages.plot(BANDS, 100 * measured, "o-", color=colours[kind], label=kind)
+        for where, style in (("anywhere", "o-"), ("at_gust", "s:")):
+            measured = np.mean([r[where] for r in of], 0)
+            coverages.plot(BANDS, 100 * measured, style, ms=4, color=colours[kind])
     for probability, value in promised(gust):
         futures.plot(value, probability, "k*", ms=11, zorder=3)
     futures.plot([], [], "k*", ms=11, label="what comes")
@@ -132,10 +133,13 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         title=f"Two futures: a gust comes ({gust:.0%}) or not",
     )  # fmt: skip
     futures.legend(frameon=False, title="z")
-    coverages.plot([0, 100], [0, 100], "k:", lw=1)
+    coverages.plot([0, 100], [0, 100], "k", lw=0.8)
+    for label, style in (("anywhere", "o-"), ("where a gust may come", "s:")):
+        coverages.plot([], [], style, ms=4, color="0.3", label=label)
+    coverages.legend(frameon=False)
     coverages.set(
         xlabel="band of imagined futures, %", ylabel="of what came, within it, %",
-        title="Calibration on the bridge", xlim=(0, 100), ylim=(0, 100),
+        title="Calibration", xlim=(0, 100), ylim=(0, 100),
     )  # fmt: skip
     bars(shares, results, colours, "bridge", "share of episodes", "Over the bridge; hatched: fell")
     bars(shares, results, colours, "failed", None, None, hatch="////")
