@@ -1,12 +1,12 @@
 """What keeps an encoder that never saw a reward from collapsing, and whether it can be planned in.
 
-    python benchmarks/goals.py [--tasks two-rooms reach] [--methods vicreg sigreg] [KEY=VALUE]
+    python benchmarks/goals.py [--tasks two-rooms reach] [--seeds 0 1 2] [KEY=VALUE]
 
 For each task: data of aimless noise; a model of triples (x, a, x') for each method; then held-out
 pairs of start and goal, planned as one batch by the distance of embeddings. Beside them: random
-actions, and the best model with the distance of decoded observations for its cost. Results go to
-one JSON file a task, so that tasks can be run one by one; table and figure are of all that is there
-(`--draw` runs nothing).
+actions, and the best model with the distance of decoded observations for its cost. A seed is that
+of the data and of the model; the pairs stay the same. Results go to one JSON file a task and seed,
+and what is there is not made again; table and figure are of all that is there.
 """
 
 from __future__ import annotations
@@ -52,71 +52,79 @@ COLUMNS = {
     "rank": ("effective rank", "{:.1f}"),
     "spread": ("spread", "{:.2f}"),
     "r2": ("probe R²", "{:.3f}"),
-    "success": ("success", "{:.0%}"),
-    "ci95": ("95% interval", "{0[0]:.0%} to {0[1]:.0%}"),
     "decisions": ("decisions", "{:.1f}"),
     "ms": ("ms a decision, all pairs", "{:.0f}"),
     "fit_seconds": ("fit, s", "{:.0f}"),
 }
+LAST = "random actions"
+Result = dict[str, Any]  # of one task and seed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--tasks", nargs="+", default=["two-rooms", "reach"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/goals"))
     parser.add_argument("--runs", type=Path, default=Path("runs/goals"), help="of the models")
-    parser.add_argument("--draw", action="store_true", help="table and figure only")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    if not args.draw:
+    for seed in args.seeds:
         for task in args.tasks:
-            measure(task, args)
-    results = [json.loads(path.read_text()) for path in sorted(args.out.glob("*.json"))]
-    text = "\n\n".join(table(result) for result in results)
+            measure(task, seed, args)
+    found: dict[str, list[Result]] = {}
+    for path in sorted(args.out.glob("*.json")):
+        result = json.loads(path.read_text())
+        found.setdefault(result["task"], []).append(result)
+    text = "\n\n".join(table(results) for results in found.values())
     (args.out / "table.md").write_text(text + "\n")
     print(text)
-    draw(results, args.out / "goals.png")
+    draw(found, args.out / "goals.png")
 
 
-def measure(task: str, args: argparse.Namespace) -> None:
-    """One task: everything that the table and the figure show of it, to TASK.json."""
-    base = resolve(load_preset(task), [*args.overrides, *TRIPLES_ALONE])
-    episodes = collect(base.env, base.steps, "noise", base.seed)
-    path = args.out / f"{task}.json"
-    result: dict[str, Any] = {
-        "task": task, "seed": base.seed, "transitions": base.steps, "updates": args.updates,
+def measure(task: str, seed: int, args: argparse.Namespace) -> None:
+    """One task and seed: all that the table and the figure show of it, to a JSON file."""
+    path = args.out / f"{task}-seed{seed}.json"
+    overrides = [*args.overrides, f"seed={seed}", *TRIPLES_ALONE]
+    base = resolve(load_preset(task), overrides)
+    result: Result = {
+        "task": task, "seed": seed, "transitions": base.steps, "updates": args.updates,
         "pairs": args.pairs, "planner": base.agent.planner.model_dump(mode="json"), "rows": {},
     }  # fmt: skip
-    best: tuple[float, str, Agent, Probe] | None = None
+    if path.exists():
+        result = json.loads(path.read_text())
+    rows = result["rows"]
+    if LAST in rows:
+        return
+    episodes = collect(base.env, base.steps, "noise", seed)
+
+    def keep(name: str, row: dict[str, Any]) -> None:
+        rows[name] = row
+        print(f"{task}, seed {seed}, {name}: {row['success']:.0%}", flush=True)
+        write_json(path, result, indent=None)  # long lists
+
     for method in args.methods:
-        config = resolve(load_preset(task), [*args.overrides, *METHODS[method], *TRIPLES_ALONE])
+        if method in rows:
+            continue
+        config = resolve(load_preset(task), [*overrides, *METHODS[method]])
+        run_dir = args.runs / f"{task}-{method}-seed{seed}"
         began = time.perf_counter()
-        run_dir = args.runs / f"{task}-{method}"
         fit(config, episodes, run_dir, args.updates, Console(quiet=True))
         seconds = time.perf_counter() - began
         agent = load(run_dir, compiled=True)
-        row, probe = read(agent, episodes, base.seed)
-        result["rows"][method] = {
-            **row, "fit_seconds": seconds, **play(agent, config, args.pairs),
+        keep(method, {
+            **read(agent, episodes, seed)[0], "fit_seconds": seconds,
+            **play(agent, config, args.pairs),
             "map": goal_map(agent) if task == "two-rooms" else None,
-        }  # fmt: skip
-        print(task, method, {k: v for k, v in result["rows"][method].items() if k in COLUMNS})
-        write_json(path, result, indent=None)  # long lists
-        if best is None or row_success(result, method) > best[0]:
-            best = row_success(result, method), method, agent, probe
-    if best is not None:
-        _, method, agent, probe = best
-        result["rows"][f"{method}, decoded"] = play(agent, base, args.pairs, probe)
-        result["rows"]["random actions"] = play(agent, base, args.pairs, actor="random")
-        write_json(path, result, indent=None)  # long lists
-
-
-def row_success(result: dict[str, Any], method: str) -> float:
-    return float(result["rows"][method]["success"])
+        })  # fmt: skip
+    best = max(args.methods, key=lambda method: rows[method]["success"])
+    agent = load(args.runs / f"{task}-{best}-seed{seed}", compiled=True)
+    _, probe = read(agent, episodes, seed)
+    keep("decoded observations", {**play(agent, base, args.pairs, probe), "model": best})
+    keep(LAST, play(agent, base, args.pairs, actor="random"))
 
 
 @torch.no_grad()
@@ -179,31 +187,49 @@ def goal_map(agent: Agent, points: int = 60) -> list[list[float]]:
 MAP_GOAL = [0.4, -0.6]
 
 
-def table(result: dict[str, Any]) -> str:
-    """In Markdown."""
-    head = [result["task"], *(title for title, _ in COLUMNS.values())]
-    lines = [head, ["---"] * len(head)]
-    for name, row in result["rows"].items():
-        cells = (
-            "" if row.get(k) is None else form.format(row[k]) for k, (_, form) in COLUMNS.items()
-        )
-        lines.append([name, *cells])
+def rows_of(results: list[Result], name: str) -> list[dict[str, Any]]:
+    return [result["rows"][name] for result in results if name in result["rows"]]
+
+
+def names_in(results: list[Result]) -> list[str]:
+    """Of all rows, in the first seed's order."""
+    return list(dict.fromkeys(name for result in results for name in result["rows"]))
+
+
+def interval(results: list[Result], name: str) -> tuple[float, float]:
+    """95% of the success over all seeds' pairs."""
+    pairs = results[0]["pairs"]
+    reached = [np.arange(pairs) < round(row["success"] * pairs) for row in rows_of(results, name)]
+    return bootstrap_ci(np.concatenate(reached))
+
+
+def table(results: list[Result]) -> str:
+    """Of a task's seeds, in Markdown: success of each, and means of the rest."""
+    titles = ["success", "95% interval", *(title for title, _ in COLUMNS.values())]
+    lines = [[results[0]["task"], *titles], ["---"] * (1 + len(titles))]
+    for name in names_in(results):
+        rows = rows_of(results, name)
+        line = [name, ", ".join(f"{100 * row['success']:.0f}" for row in rows) + "%"]
+        line.append("{:.0%} to {:.0%}".format(*interval(results, name)))
+        for key, (_, form) in COLUMNS.items():
+            known = [row[key] for row in rows if row.get(key) is not None]
+            line.append(form.format(np.mean(known)) if known else "")
+        lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def draw(results: list[dict[str, Any]], path: Path) -> None:
+def draw(found: dict[str, list[Result]], path: Path) -> None:
     """Success of each task above; below what the rooms look like to each method, and its ways."""
-    rooms = next((r for r in results if r["task"] == "two-rooms"), None)
+    rooms = found["two-rooms"][0] if "two-rooms" in found else None
     mapped = [m for m, row in rooms["rows"].items() if row.get("map")] if rooms else []
     columns = max(len(mapped), 2)
     plt = pyplot()
     figure = plt.figure(figsize=(2.7 * columns, 6), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     upper, lower = halves
-    for panel, result in zip(
-        upper.subplots(1, len(results), squeeze=False)[0], results, strict=True
-    ):
-        bars(panel, result)
+    panels = upper.subplots(1, len(found), squeeze=False)[0]
+    for panel, results in zip(panels, found.values(), strict=True):
+        bars(panel, results)
     if rooms is not None and mapped:
         title = "distance of embeddings to the cross (dark: near); ways from dots to squares"
         lower.suptitle(title, fontsize=10)
@@ -217,17 +243,22 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     print(f"drawn to {path}")
 
 
-def bars(panel: Any, result: dict[str, Any]) -> None:
-    rows = result["rows"]
-    success = np.array([row["success"] for row in rows.values()])
-    ends = np.array([row["ci95"] for row in rows.values()])
-    colours = ["C0" if "map" in row else "0.7" for row in rows.values()]
-    place = range(len(rows))
-    errors = np.clip([success - ends[:, 0], ends[:, 1] - success], 0, None)
-    panel.barh(place, success, color=colours, xerr=errors, error_kw={"lw": 1})
-    panel.set_yticks(place, list(rows))
+def bars(panel: Any, results: list[Result]) -> None:
+    """Means over seeds, their 95% intervals, and the seeds as dots."""
+    names = names_in(results)
+    for place, name in enumerate(names):
+        rows = rows_of(results, name)
+        success = np.array([row["success"] for row in rows])
+        low, high = interval(results, name)
+        mean = success.mean()
+        errors = np.clip([[mean - low], [high - mean]], 0, None)
+        colour = "C0" if "map" in rows[0] else "0.7"
+        panel.barh(place, mean, color=colour, xerr=errors, error_kw={"lw": 1})
+        panel.plot(success, [place] * len(success), "k.", ms=4)
+    panel.set_yticks(range(len(names)), names)
     panel.invert_yaxis()
-    panel.set(xlim=(0, 1), title=f"{result['task']}: goals reached, of {result['pairs']}")
+    title = f"{results[0]['task']}: goals reached, of {results[0]['pairs']}"
+    panel.set(xlim=(0, 1), title=title)
     panel.spines[["top", "right"]].set_visible(False)
 
 
