@@ -22,6 +22,8 @@ from worldplan.agent.world_model import Model
 from worldplan.envs import EnvConfig, Simulator
 from worldplan.planners import PLANNERS, PlannerConfig
 
+SEARCH = {"horizon": 50, "elites": 4, "initial_std": 0.3, "keep": 0.5, "choose": "best"}
+
 
 class SimulatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,12 +98,14 @@ def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """An agent's settings, still as the user wrote them, with what a simulator needs beneath.
 
     Without a value of what comes after, the horizon is all that a plan sees: a second of
-    dm_control's cartpole at two frames a decision. There is no policy to propose anything.
+    dm_control's cartpole at two frames a decision. There is no policy to propose anything, so that
+    what a search has found is refined from one decision to the next; the mean of many plans so long
+    is none of them.
     """
     planner = values.get("planner", {})
     planner = {"kind": planner} if isinstance(planner, str) else planner
     if isinstance(planner, dict):
-        planner = {"horizon": 50, **planner}
+        planner = {**SEARCH, **planner}
     return {"proposals": 0, **values, "planner": planner}
 
 

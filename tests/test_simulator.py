@@ -130,7 +130,8 @@ def test_compiling_leaves_it_alone() -> None:
 def test_settings_follow_from_the_family() -> None:
     run = resolve(BASE, ["model=simulator", "planner=icem", "steps=700"])
     assert (run.env.observe, run.agent.proposals, run.eval_interval) == ("state", 0, 700)
-    assert (run.agent.planner.kind, run.agent.planner.horizon) == ("icem", 50)
+    planner = run.agent.planner
+    assert (planner.kind, planner.horizon, planner.elites, planner.keep) == ("icem", 50, 4, 0.5)
     run = resolve(BASE, ["model.kind=simulator", "planner.horizon=7", "eval_interval=50"])
     assert (run.agent.planner.horizon, run.eval_interval) == (7, 50)
     run = resolve(BASE, ["steps=700"])
