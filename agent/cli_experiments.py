@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,7 +84,7 @@ def compare(
 def _show(lines: list[dict[str, Any]]) -> None:
     """The table as a person reads it, in any width."""
     for line in lines:
-        say = {k: "-" if v != v else f"{v:.3g}" for k, v in line.items() if isinstance(v, float)}
+        say = {k: _said(v) for k, v in line.items() if isinstance(v, float)}
         console.print(f"[bold]{line['task']}  {line['family']}[/bold]  {line['planner']}")
         console.print(
             f"    return {say['return']} (95% {say['low']} to {say['high']}); policy alone "
@@ -96,6 +97,12 @@ def _show(lines: list[dict[str, Any]]) -> None:
             f"{say['action_sensitivity']}; {say['information']} nats in z; "
             f"{say['decision_ms']} ms a decision"
         )
+
+
+def _said(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def report(
