@@ -144,7 +144,7 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
     merged = OmegaConf.create(dict(base))
     given = [_parse(override) for override in overrides]
     for key, value in given:
-        _leave_out(merged, *((key[:-5], value) if key.endswith(".kind") else (key, value)))
+        _leave_out(merged, key.removesuffix(".kind"), value)
     for key, value in given:
         try:
             _spell_out_kinds(merged, key)

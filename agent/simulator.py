@@ -22,6 +22,7 @@ from worldplan.agent.world_model import Model
 from worldplan.envs import EnvConfig, Simulator
 from worldplan.planners import PLANNERS, PlannerConfig
 
+# Settings of the planner beneath the user's: see `with_defaults`.
 SEARCH = {"horizon": 50, "elites": 4, "initial_std": 0.3, "keep": 0.5, "choose": "best"}
 
 

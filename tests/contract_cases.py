@@ -1,7 +1,7 @@
 """The world models that the contract's tests go through. A new family is one more line here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -109,6 +109,17 @@ def near_the_bridge(*lead: int, width: int, seed: int) -> Tensor:
     return x * x.new_tensor([1, 1, 1, 1, 1, 0]) + x.new_tensor([0, 0.75, 0, 1.2, 0, 0])
 
 
+SIMULATOR = Case(
+    {"kind": "simulator"},
+    observation_dim=5,
+    action_dim=1,
+    differentiable=False,
+    learns=False,
+    trained=False,
+    env=PENDULUM,
+    observe=pendulum,
+)
+
 CASES: dict[str, Case] = {
     "jepa": Case(JEPA),
     "jepa, memory": Case({**JEPA, "context": 3}),
@@ -126,26 +137,8 @@ CASES: dict[str, Case] = {
     "autoregressive, action, window": Case(
         {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
     ),
-    "simulator": Case(
-        {"kind": "simulator"},
-        observation_dim=5,
-        action_dim=1,
-        differentiable=False,
-        learns=False,
-        trained=False,
-        env=PENDULUM,
-        observe=pendulum,
-    ),
-    "simulator, luck": Case(
-        {"kind": "simulator"},
-        observation_dim=6,
-        action_dim=1,
-        differentiable=False,
-        learns=False,
-        trained=False,
-        env=GUSTS,
-        observe=near_the_bridge,
-    ),
+    "simulator": SIMULATOR,
+    "simulator, luck": replace(SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge),
 }
 
 every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])
