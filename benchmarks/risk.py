@@ -46,13 +46,8 @@ EVALUATING = ("planner.samples=128", "planner.initial_std=1", "planner.iteration
 COLLECTING_FUTURES, EVALUATING_FUTURES = 4, 16
 # The simulator has no value of what comes after: the safe way takes ten decisions to the finish.
 SIMULATING = (
-    *("model.kind=simulator", "model.threads=1", "planner.horizon=12", "planner.initial_std=1"),
-    *(
-        "planner.samples=512",
-        "planner.iterations=3",
-        "planner.latent_samples=8",
-        "planner.keep=0.3",
-    ),
+    *("model.kind=simulator", "model.threads=1", "planner.horizon=12", "planner.latent_samples=8"),
+    *("planner.samples=512", "planner.initial_std=1", "planner.iterations=3", "planner.keep=0.3"),
 )
 FUTURES = 1000  # imagined of going straight on
 
