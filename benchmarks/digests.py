@@ -4,8 +4,8 @@
     python benchmarks/digests.py --against before.json         # on the code as it is
 
 Each case trains for some seconds, uncompiled, in float32, on one thread, and is then digested:
-weights, generators, the replay's rows, the learning curve, and ten planned actions. Names of tensors
-do not count, so that a module may be renamed. Digests hold on one machine with one version of
+weights, generators, the rows of the replay, the learning curve and ten planned actions. Names of
+tensors do not count: a module may be renamed. Digests hold on one machine with one version of
 PyTorch: other kernels round otherwise.
 """
 
