@@ -1,6 +1,6 @@
 """The learner: world models, losses, replay, agent, training, evaluation, checkpoints, commands."""
 
 from worldplan.agent.agent import Agent, AgentConfig
-from worldplan.agent.restore import load
+from worldplan.agent.training.restore import load
 
 __all__ = ["Agent", "AgentConfig", "load"]

@@ -18,17 +18,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from worldplan.agent.actor_state import ActorState
-from worldplan.agent.compiling import Execution
-from worldplan.agent.decision import Decision
-from worldplan.agent.heads import Heads, HeadsConfig
-from worldplan.agent.jepa import JEPAConfig
-from worldplan.agent.learner import Learner, LearnerConfig
-from worldplan.agent.models import ModelConfigUnion, make_model
-from worldplan.agent.purpose import Purpose, as_observation, decoded
-from worldplan.agent.replay import Batch
-from worldplan.agent.simulator import check_search, is_simulator, with_defaults
-from worldplan.agent.world_model import LearnedModel
+from worldplan.agent.acting.actor_state import ActorState
+from worldplan.agent.acting.controller import Decision
+from worldplan.agent.acting.objective import Purpose, as_observation, decoded
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.learning.heads import Heads, HeadsConfig
+from worldplan.agent.learning.learner import Learner, LearnerConfig
+from worldplan.agent.models.jepa import JEPAConfig
+from worldplan.agent.models.registry import ModelConfigUnion, make_model
+from worldplan.agent.models.simulator import check_search, is_simulator, with_defaults
+from worldplan.agent.models.world_model import LearnedModel
 from worldplan.envs import Simulator
 from worldplan.planners import Plan, PlannerConfigUnion, make_planner
 from worldplan.planners.mppi import MPPIConfig

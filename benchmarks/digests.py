@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +138,11 @@ def main() -> None:
         folder = Path(name)
         cases = {
             **{
-                case: lambda s=s, i=i: trained(s, folder / f"run{i}")  # type: ignore[misc]
-                for i, (case, s) in enumerate(CASES.items())
+                case: partial(trained, settings, folder / f"run{i}")
+                for i, (case, settings) in enumerate(CASES.items())
             },
-            "two-rooms by fit": lambda: fitted(folder),
-            "simulator": lambda: simulated(folder),
+            "two-rooms by fit": partial(fitted, folder),
+            "simulator": partial(simulated, folder),
         }
         for case, run in cases.items():
             if arguments.only and case not in arguments.only.split(","):

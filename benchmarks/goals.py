@@ -26,17 +26,20 @@ from torch import Tensor
 from watched import Watched
 
 from worldplan.agent import Agent, load
-from worldplan.agent.config import RunConfig, load_preset, resolve
-from worldplan.agent.dataset import Episode, collect
-from worldplan.agent.diagnostics import effective_rank
-from worldplan.agent.evaluate import Evaluation, evaluate, held_out_seeds
-from worldplan.agent.figure import pyplot
-from worldplan.agent.fit import TRIPLES_ALONE, fit
-from worldplan.agent.probe import Probe, fit_probe
-from worldplan.agent.record import write_json
-from worldplan.agent.statistics import bootstrap_ci
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.dataset import Episode, collect
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.diagnostics import effective_rank
+from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
+from worldplan.agent.evaluation.probe import Probe, fit_probe
+from worldplan.agent.evaluation.statistics import bootstrap_ci
+from worldplan.agent.experiments.figure import pyplot
+from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.agent.training.record import write_json
 from worldplan.envs import make_env
-from worldplan.envs.rooms import DOOR, WALL
+from worldplan.envs.tasks.rooms import DOOR, WALL
 
 # What a method changes of the preset. SimNorm and layer norm bound the embedding and no more:
 # slowness, with nothing to push apart, would shrink it to a point.

@@ -18,11 +18,11 @@ from rich.console import Console
 from speed import SIZES
 
 from worldplan.agent import Agent
-from worldplan.agent.compiling import resolve
-from worldplan.agent.config import load_preset
-from worldplan.agent.config import resolve as resolve_config
-from worldplan.agent.record import write_json
-from worldplan.agent.replay import Replay
+from worldplan.agent.config.overrides import resolve as resolve_config
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.data.replay import Replay
+from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.training.record import write_json
 
 EPISODE = 500
 

@@ -20,11 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from worldplan.agent import Agent
-from worldplan.agent.compiling import resolve
-from worldplan.agent.config import RunConfig, load_preset
-from worldplan.agent.config import resolve as resolve_config
-from worldplan.agent.record import write_json
-from worldplan.agent.replay import Replay
+from worldplan.agent.config.overrides import resolve as resolve_config
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.replay import Replay
+from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.training.record import write_json
 from worldplan.envs import make_vector
 
 FILLED, STEPS = 1000, 300  # random steps before, measured steps

@@ -29,15 +29,18 @@ from risk_report import LEARNED, RISKS, SIMULATOR, chosen, draw, optimum, table
 from watched import Watched
 
 from worldplan.agent import Agent
-from worldplan.agent.cell import trained
-from worldplan.agent.config import RunConfig, load_preset, resolve
-from worldplan.agent.costs import imagine, learned_return, side_by_side
-from worldplan.agent.evaluate import evaluate, held_out_seeds
-from worldplan.agent.record import write_json
-from worldplan.agent.restore import config_json, load_weights, weights
-from worldplan.agent.simulator import simulator_of
+from worldplan.agent.acting.imagination import imagine, learned_return, side_by_side
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.evaluate import evaluate
+from worldplan.agent.experiments.compare.trial import trained
+from worldplan.agent.models.simulator import simulator_of
+from worldplan.agent.training.record import write_json
+from worldplan.agent.training.restore import config_json, load_weights, weights
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.gorge import route_of
+from worldplan.envs.tasks.gorge import route_of
 
 # How plans are searched for. To collect: quickly, and wide, so that both ways are tried. In an
 # evaluation: with enough futures for the gust to be in some of them.

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldplan.agent import Agent
-from worldplan.agent.calibration import coverage, embedding_pit
-from worldplan.agent.evaluate import held_out_seeds
-from worldplan.agent.replay import Batch
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.calibration import coverage, embedding_pit
 from worldplan.envs import EnvConfig, make_vector
-from worldplan.envs.gorge import on_bridge, steer
+from worldplan.envs.tasks.gorge import on_bridge, steer
 
 BANDS = (10, 30, 50, 70, 90)  # of imagined embeddings, in %
 WINDOWS, AHEAD = 400, 5

@@ -13,10 +13,10 @@ from rich.table import Table
 from risk_bands import BANDS
 from torch import Tensor
 
-from worldplan.agent.evaluate import held_out_seeds
-from worldplan.agent.figure import pyplot
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.experiments.figure import pyplot
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.gorge import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
+from worldplan.envs.tasks.gorge import GOAL_REWARD, STEP_REWARD, STRENGTH, Route, outcomes, steer
 from worldplan.planners.risk import CVaR, Mean, RiskMeasure, Worst
 
 LEARNED = ("none", "gaussian", "categorical")

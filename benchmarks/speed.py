@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldplan.agent import Agent
-from worldplan.agent.compiling import resolve
-from worldplan.agent.config import load_preset
-from worldplan.agent.config import resolve as resolve_config
-from worldplan.agent.record import write_json
-from worldplan.agent.replay import Batch
+from worldplan.agent.config.overrides import resolve as resolve_config
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.training.record import write_json
 
 SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run
 aten = torch.ops.aten

@@ -3,7 +3,6 @@
 from worldplan.envs.make import EnvConfig, make_env, make_vector
 from worldplan.envs.render import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
-from worldplan.envs.tasks import TaskInfo, tasks
 from worldplan.envs.vector import VectorEnv, goals_of
 from worldplan.envs.wrappers import EnvironmentFault
 
@@ -12,11 +11,9 @@ __all__ = [
     "EnvironmentFault",
     "Simulated",
     "Simulator",
-    "TaskInfo",
     "VectorEnv",
     "choose_backend",
     "goals_of",
     "make_env",
     "make_vector",
-    "tasks",
 ]

@@ -25,9 +25,9 @@ _DM_CONTROL = "dm_control/"
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
 # The project's own tasks and their time limits in frames; registered when one is asked for.
 _OWN = {
-    "worldplan/Gusts-v0": ("worldplan.envs.gusts:Gusts", 40),
-    "worldplan/Reach-v0": ("worldplan.envs.reach:Reach", 50),
-    "worldplan/TwoRooms-v0": ("worldplan.envs.rooms:TwoRooms", 200),
+    "worldplan/Gusts-v0": ("worldplan.envs.tasks.gusts:Gusts", 40),
+    "worldplan/Reach-v0": ("worldplan.envs.tasks.reach:Reach", 50),
+    "worldplan/TwoRooms-v0": ("worldplan.envs.tasks.rooms:TwoRooms", 200),
 }
 
 

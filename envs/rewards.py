@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldplan.envs import gorge
+from worldplan.envs.tasks import gorge
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -1,0 +1,48 @@
+"""What acting remembers from one step to the next.
+
+Shapes: B environments, C = context - 1 remembered steps, D observation, A action,
+H embedding, S state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from worldplan.agent.models.world_model import Model, filter_context
+from worldplan.planners import PlanState
+
+
+@dataclass(frozen=True)
+class ActorState:
+    """All that acting remembers; goes into `Agent.step` and comes back out."""
+
+    plan: PlanState
+    observations: Tensor  # (B, C, D), oldest first
+    actions: Tensor  # (B, C, A)
+    valid: Tensor  # (B, C) bool, the step is of this episode
+
+    def reset(self, mask: Tensor) -> ActorState:
+        """Forgets the past of environments in mask (B,)."""
+        return replace(self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None])
+
+    def remember(self, observation: Tensor, action: Tensor) -> ActorState:
+        """Adds what was seen (B, D) and done (B, A), and drops the oldest step."""
+        if not self.valid.shape[1]:
+            return self
+        return replace(
+            self,
+            observations=torch.cat([self.observations[:, 1:], observation[:, None]], 1),
+            actions=torch.cat([self.actions[:, 1:], action[:, None]], 1),
+            valid=torch.cat([self.valid[:, 1:], torch.ones_like(self.valid[:, :1])], 1),
+        )
+
+    def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (B, H) and state (B, S) now, from the last `context` observations."""
+        h = model.encode(observation)
+        if model.context == 1:
+            return h, model.initial_state(h)
+        seen = torch.cat([model.encode(self.observations), h[:, None]], 1)
+        return h, filter_context(model, seen, self.actions, self.valid)

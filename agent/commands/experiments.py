@@ -1,0 +1,124 @@
+"""Commands over many runs: compare, report."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldplan.agent.commands.terminal import console, plainly, will_write
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="presets (see `worldplan tasks`), and settings of all runs: agent.discount=0.98 ...",
+        metavar="[TASK...] [KEY=VALUE...]",
+        show_default=False,
+    ),
+]
+
+
+def compare(
+    words: Words = None,
+    env: Annotated[list[str] | None, typer.Option(help="any Gymnasium id, as a task more")] = None,
+    families: Annotated[
+        str | None,
+        typer.Option(help="of world models, separated by commas; default: all", show_default=False),
+    ] = None,
+    planners: Annotated[str, typer.Option(help="separated by commas")] = "mppi",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="runs of each; default 3", show_default=False)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="decisions of each run; default: the preset's", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of runs, table and figure")] = Path("compare"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="runs at a time; default: one a core", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="three small tasks; fifteen minutes on two cores")
+    ] = False,
+) -> None:
+    """Compare families of world models, planners and tasks under one budget of steps.
+
+    Cut off, the same command goes on: runs that are finished are kept, others resumed.
+    """
+    from worldplan.agent.experiments.compare.grid import plan_comparison, run_all
+    from worldplan.agent.experiments.compare.plot import plot_comparison
+    from worldplan.agent.experiments.compare.table import collect, pair_up, say_p, table, write_csv
+
+    with plainly():
+        presets = [word for word in words or [] if "=" not in word]
+        overrides = [word for word in words or [] if "=" in word]
+        cells = plan_comparison(
+            presets, env or [], families, planners, seeds, steps, overrides, out, quick
+        )
+        console.print(f"{len(cells)} runs in {out / 'runs'}, {sum(c.done for c in cells)} done")
+        with console.status("") as status:
+            run_all(
+                cells, jobs or os.cpu_count() or 1,
+                lambda done, now: status.update(f"{done}/{len(cells)} done; {', '.join(now)}"),
+            )  # fmt: skip
+        rows = collect(cells)
+        pairs = pair_up(rows)
+        lines = table(rows, pairs)
+        write_csv(lines, out / "table.csv")
+        plot_comparison(rows, pairs, out / "figure.png")
+        _show(lines)
+        for pair in pairs:
+            console.print(
+                f"{pair.seeing} against {pair.blind}, {pair.planner}, over {len(pair.by_task)} "
+                f"tasks, exchanging seeds: {say_p(pair.overall)}"
+            )
+        console.print(f"table {out / 'table.csv'}, figure {out / 'figure.png'}")
+
+
+def _show(lines: list[dict[str, Any]]) -> None:
+    """The table as a person reads it, in any width."""
+    for line in lines:
+        say = {k: _said(v) for k, v in line.items() if isinstance(v, float)}
+        console.print(f"[bold]{line['task']}  {line['family']}[/bold]  {line['planner']}")
+        console.print(
+            f"    return {say['return']} (95% {say['low']} to {say['high']}); policy alone "
+            f"{say['policy']}, random actions {say['random']}, planner by lot {say['chance']}; "
+            f"p without a {say['p_without_a']}, p by lot {say['p_chance']}"
+        )
+        console.print(
+            f"    error 1 and 10 steps ahead: of x {say['error_1_x']}, {say['error_10_x']}; of h "
+            f"{say['error_1_h']}, {say['error_10_h']}; sensitivity to a "
+            f"{say['action_sensitivity']}; {say['information']} nats in z; "
+            f"{say['decision_ms']} ms a decision"
+        )
+
+
+def _said(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="run folders, or folders of them", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option(help="the picture to draw")] = Path("report.png"),
+) -> None:
+    """Draw the learning curves of runs beside published ones, and print their table."""
+    from worldplan.agent.experiments.report.curves import find_runs, group, say
+    from worldplan.agent.experiments.report.plot import plot_report
+
+    with plainly():
+        will_write(out, ".png")
+        groups = group(find_runs(runs))
+        for line in say(groups):
+            console.print(line)
+        plot_report(groups, out)
+        console.print(f"drawn to {out}")

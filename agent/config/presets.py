@@ -1,0 +1,71 @@
+"""Presets: the tasks that come with worldplan, one YAML file each in `worldplan.configs`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a preset says of its task. `needs` is the extra to install, "" for none."""
+
+    name: str
+    description: str
+    suite: str
+    env_id: str
+    steps: int
+    needs: str
+
+
+def tasks() -> dict[str, TaskInfo]:
+    """All tasks by name, sorted by suite (Gymnasium first) and name."""
+    found = []
+    for file in resources.files("worldplan.configs").iterdir():
+        name = file.name.removesuffix(".yaml")
+        if name == file.name or name.startswith("suite-"):
+            continue
+        preset = OmegaConf.create(file.read_text(encoding="utf-8"))
+        found.append(
+            TaskInfo(
+                name=name,
+                description=preset.description,
+                suite=preset.suite,
+                env_id=preset.env.id,
+                steps=preset.steps,
+                needs="dm-control" if preset.suite == "dm_control" else "",
+            )
+        )
+    found.sort(key=lambda task: (task.suite != "gymnasium", task.suite, task.name))
+    return {task.name: task for task in found}
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The YAML preset of a task, its suite's settings beneath it.
+
+    Raises:
+        ValueError: no such preset; names the nearest one.
+    """
+    folder = resources.files("worldplan.configs")
+    names = sorted(
+        f.name.removesuffix(".yaml")
+        for f in folder.iterdir()
+        if f.name.endswith(".yaml") and not f.name.startswith("suite-")
+    )
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"no task preset is called {name!r}.{hint} Presets: {', '.join(names)}. "
+            "Any Gymnasium environment: worldplan train --env ID"
+        )
+    preset = OmegaConf.create((folder / f"{name}.yaml").read_text())
+    suite = OmegaConf.create((folder / f"suite-{preset.suite}.yaml").read_text())
+    merged = OmegaConf.to_container(OmegaConf.merge(suite, preset))
+    assert isinstance(merged, dict)
+    settings = {str(k): v for k, v in merged.items() if k not in ("description", "suite")}
+    return {"task": name, **settings}

@@ -1,0 +1,149 @@
+"""Episodes as data: collected without reward or aim, written, and read again.
+
+Shapes: L decisions of an episode, K transitions of a data set, D observation, A action.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldplan.agent.data.seeds import training_seed
+from worldplan.envs import EnvConfig, make_env
+from worldplan.planners.icem import colour
+
+Collector = Literal["noise", "random"]
+_LONGEST = 1000  # decisions of an episode in an environment without a time limit
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode as it was; the last observation is the true final one."""
+
+    observation: NDArray[np.float32]  # (L+1, D)
+    action: NDArray[np.float32]  # (L, A) in [-1, 1]
+    reward: NDArray[np.float32]  # (L,)
+    terminated: bool
+    truncated: bool
+
+
+def collect(
+    env: EnvConfig,
+    steps: int,
+    actor: Collector = "noise",
+    seed: int = 0,
+    watch: Callable[[int], None] | None = None,
+) -> list[Episode]:
+    """Episodes of `steps` decisions in all, none of them meant; the last one is cut there.
+
+    `random` draws each action anew, uniform in [-1, 1]. `noise` is pink over an episode and clipped
+    to [-1, 1]: it goes on in a direction for a while, and so comes further (Eberhard et al. 2023,
+    https://openreview.net/forum?id=hQ9V5QN27eS). Seeds are those of training, never held-out ones.
+    """
+    world = make_env(env)
+    generator = torch.Generator().manual_seed(seed)
+    limit = world.get_wrapper_attr("max_episode_steps") or _LONGEST
+    assert world.action_space.shape is not None
+    shape = (limit, *world.action_space.shape)
+    episodes: list[Episode] = []
+    left = steps
+    while left:
+        if actor == "noise":
+            plan = colour(torch.randn(shape, generator=generator), beta=1.0).clamp(-1, 1)
+        else:
+            plan = 2 * torch.rand(shape, generator=generator) - 1
+        observation, _ = world.reset(seed=training_seed(seed, len(episodes)))
+        observations, rewards = [observation], []
+        terminated = truncated = False
+        for action in plan[:left].numpy():
+            observation, reward, terminated, truncated, _ = world.step(action)
+            observations.append(observation)
+            rewards.append(reward)
+            if terminated or truncated:
+                break
+        length = len(rewards)
+        episodes.append(
+            Episode(
+                np.stack(observations),
+                plan[:length].numpy(),
+                np.asarray(rewards, np.float32),
+                terminated,
+                not terminated,
+            )
+        )
+        left -= length
+        if watch is not None:
+            watch(steps - left)
+    world.close()
+    return episodes
+
+
+def write_dataset(path: Path, episodes: list[Episode]) -> int:
+    """Writes transitions (x, a, r, x') of all episodes to a compressed .npz; returns their number.
+
+    Arrays, one row a transition: observation, action, reward, next_observation, terminated,
+    truncated, episode. Nothing in it is pickled: `numpy.load(path)` reads it.
+    """
+    lengths = [len(e.reward) for e in episodes]
+    last = np.cumsum(lengths) - 1
+    terminated, truncated = np.zeros((2, sum(lengths)), np.bool_)
+    terminated[last] = [e.terminated for e in episodes]
+    truncated[last] = [e.truncated for e in episodes]
+    np.savez_compressed(
+        path,
+        observation=np.concatenate([e.observation[:-1] for e in episodes]),
+        action=np.concatenate([e.action for e in episodes]),
+        reward=np.concatenate([e.reward for e in episodes]),
+        next_observation=np.concatenate([e.observation[1:] for e in episodes]),
+        terminated=terminated,
+        truncated=truncated,
+        episode=np.repeat(np.arange(len(episodes)), lengths),
+    )
+    return sum(lengths)
+
+
+def read_dataset(path: Path) -> list[Episode]:
+    """Episodes of a file that `write_dataset` wrote.
+
+    Rewards may be missing, and are 0 then; so may flags, and every episode is cut off then.
+
+    Raises:
+        ValueError: not an .npz, arrays that are missing, or arrays that do not fit each other.
+        FileNotFoundError: no such file.
+    """
+    if not zipfile.is_zipfile(path) and path.exists():
+        raise ValueError(f"{path} is no .npz; expected a file of `worldplan collect`")
+    with np.load(path, allow_pickle=False) as arrays:
+        missing = {"observation", "action", "next_observation", "episode"} - set(arrays)
+        if missing:
+            raise ValueError(
+                f"{path} has no {', '.join(sorted(missing))}; expected the arrays of "
+                f"`worldplan collect`, got {', '.join(arrays)}"
+            )
+        data = {name: arrays[name] for name in arrays}
+    number = data["episode"]
+    rows = {name: len(values) for name, values in data.items()}
+    if set(rows.values()) != {len(number)} or not len(number):
+        raise ValueError(f"{path}: expected one row a transition in each array, got {rows}")
+    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    episodes = []
+    for begin, end in zip(starts, [*starts[1:], len(number)], strict=True):
+        rows_of, last = slice(begin, end), end - 1
+        terminated = bool(data["terminated"][last]) if "terminated" in data else False
+        episodes.append(
+            Episode(
+                np.concatenate([data["observation"][rows_of], data["next_observation"][last:end]]),
+                data["action"][rows_of],
+                data["reward"][rows_of] if "reward" in data else np.zeros(end - begin, np.float32),
+                terminated,
+                not terminated,
+            )
+        )
+    return episodes

@@ -1,0 +1,94 @@
+"""Does it work? Measures of the model that a learning curve does not show.
+
+Shapes: S sequences, D observation, A action, H embedding, E latent noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.models.world_model import WorldModel, filter_context, imagine_step
+
+
+def effective_rank(h: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of h (S, H): how many directions
+    embeddings really use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023,
+    https://arxiv.org/abs/2210.02885). 1 at the least.
+
+    Not centred: embeddings that all shrink to one point use one direction, however many the last
+    differences between them have.
+    """
+    values = torch.linalg.svdvals(h)
+    share = values / values.sum().clamp(min=1e-12)
+    return float(torch.special.entr(share).sum().exp())
+
+
+def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embeddings (S, steps + 1, H) of windows, and the state (S, ...) after their context."""
+    h = model.encode(batch.observation)
+    return h, filter_context(model, h, batch.action, batch.valid)
+
+
+def filtered(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embedding (S, H) and state (S, S') once a window's first `context` observations are seen."""
+    h, s = present(model, batch)
+    return h[:, model.context - 1], s
+
+
+@torch.no_grad()
+def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+    """Collapse of Enc, and whether Pred uses what it is given.
+
+    Returns:
+        embedding_std: mean standard deviation of an embedding dimension over observations.
+        embedding_spread: the same as a share of the embedding's size. 0: all look the same.
+        effective_rank: of the embeddings.
+        action_sensitivity, latent_sensitivity: how far the predicted embedding moves when the
+            action is another window's, or z another draw, as a share of how far embeddings lie
+            apart. 0: not used.
+        model_error: distance of the one-step prediction from what came, on the same scale.
+            1 is as good as predicting the mean.
+    """
+    first = model.context - 1
+    h, s = present(model, batch)
+    now, act, following = h[:, first], batch.action[:, first], h[:, first + 1]
+    shuffled = act[torch.randperm(len(act), generator=generator)]
+    shape = (2, len(act), model.noise_dim)
+    luck, other = torch.randn(shape, generator=generator).unbind()
+
+    def predict(action: Tensor, noise: Tensor) -> Tensor:
+        return imagine_step(model, now, s, action, noise)[0]
+
+    spread = (following - following.mean(0)).square().sum(-1).mean().clamp(min=1e-12)
+
+    def distance(p: Tensor, q: Tensor) -> float:
+        return float(((p - q).square().sum(-1).mean() / spread).sqrt())
+
+    predicted = predict(act, luck)
+    return {
+        "embedding_std": float(now.std(0).mean()),
+        "embedding_spread": float(now.std(0).mean() / now.square().mean().sqrt().clamp(min=1e-12)),
+        "effective_rank": effective_rank(now),
+        "action_sensitivity": distance(predict(shuffled, luck), predicted),
+        "latent_sensitivity": distance(predict(act, other), predicted),
+        "model_error": distance(predicted, following),
+    }
+
+
+def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
+    """One line that says what to do if embeddings have collapsed, else None.
+
+    Fewer effective directions than a tenth of what the observations themselves have, or hardly
+    any spread beside the embedding's size, is taken as collapse.
+    """
+    rank, spread = measures["effective_rank"], measures["embedding_spread"]
+    if rank >= max(1.5, 0.1 * dimensions) and spread > 0.1:
+        return None
+    return (
+        f"the embedding has collapsed (effective rank {rank:.1f}, spread {spread:.1e} of its "
+        "size): the model predicts well because everything looks the same to it. Try "
+        "model.anti_collapse=simnorm or vicreg, learner.task_gradient=true, or a smaller "
+        "learner.learning_rate"
+    )

@@ -1,0 +1,113 @@
+"""A probe: how much of something known can be read off a model's features, after the fact.
+
+Shapes: N rows, F features, K targets, ... any leading shape.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldplan.agent.models.networks import MLP, Normaliser
+
+_WIDTH, _LAYERS = 128, 2
+_UPDATES, _BATCH, _CHECK = 2000, 256, 100
+_STRETCHES = 20  # of rows; two are held out to measure, two to know when to stop
+
+
+class Probe(nn.Module):
+    """Features (..., F) -> targets (..., K) in their own units; what `fit_probe` returns.
+
+    Its weights are closed to gradients, its input is not: a cost may be read through it.
+    """
+
+    r2: float  # share of the variance explained in rows it was not fitted to; below 0: no use
+
+    def __init__(self, features: int, targets: int) -> None:
+        super().__init__()
+        self.features, self.targets = Normaliser(features), Normaliser(targets)
+        self.net = MLP(features, targets, _WIDTH, _LAYERS, zero_output=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.targets.inverse(self.net(self.features(features)))
+
+
+def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
+    """Fits a small MLP that reads targets (N, K) off features (N, F).
+
+    No gradient flows into what made the features. The same seed gives the same probe, and the
+    global random state is left alone.
+
+    A tenth of the rows is held out for `r2`: 1 - squared error / squared distance from the mean of
+    the fitted rows, averaged over the targets that vary. Another tenth says when to stop. Both
+    are stretches of rows in their order: of neighbours in time, one would give the other away.
+
+    Raises:
+        ValueError: shapes that do not fit, fewer than 100 rows, a number that is not finite, or
+            targets of which none varies.
+    """
+    if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets):
+        raise ValueError(
+            "expected features (N, F) and targets (N, K), got "
+            f"{tuple(features.shape)} and {tuple(targets.shape)}"
+        )
+    if len(features) < 100:
+        raise ValueError(f"a probe needs at least 100 rows, got {len(features)}")
+    x, y = features.detach().float(), targets.detach().float()
+    if not (x.isfinite().all() and y.isfinite().all()):
+        raise ValueError("expected finite features and targets, got NaN or infinity among them")
+
+    generator = torch.Generator().manual_seed(seed)
+    stretch = torch.arange(len(x)) * _STRETCHES // len(x)
+    place = torch.randperm(_STRETCHES, generator=generator)[stretch]
+    held, stop, fit = place < 2, (place >= 2) & (place < 4), place >= 4
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        probe = Probe(x.shape[1], y.shape[1])
+    probe.features.update(x[fit])
+    probe.targets.update(y[fit])
+    _fit(probe, x[fit], y[fit], x[stop], y[stop], generator)
+    probe.requires_grad_(False)
+
+    distance = (y[held] - probe.targets.shift).square().sum(0)
+    varies = (y.std(0) > 1e-4) & (distance > 0)  # below, Normaliser takes it as standing still
+    if not varies.any():
+        raise ValueError(f"none of the {y.shape[1]} targets varies: there is nothing to read")
+    error = (y[held] - probe(x[held])).square().sum(0)
+    probe.r2 = float((1 - error / distance)[varies].mean())
+    return probe
+
+
+@torch.enable_grad()
+def _fit(
+    probe: Probe, x: Tensor, y: Tensor, x_stop: Tensor, y_stop: Tensor, generator: torch.Generator
+) -> None:
+    """Adam on the squared error of standardised targets; keeps the weights best at x_stop."""
+    x, x_stop, y, y_stop = (
+        normalise(u)
+        for normalise, u in (
+            (probe.features, x),
+            (probe.features, x_stop),
+            (probe.targets, y),
+            (probe.targets, y_stop),
+        )
+    )
+    optimizer = torch.optim.Adam(probe.net.parameters(), lr=2e-3)
+    slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _UPDATES)
+    least, best = float("inf"), probe.net.state_dict()
+    for update in range(_UPDATES + 1):
+        if update % _CHECK == 0:
+            with torch.no_grad():
+                error = float(F.mse_loss(probe.net(x_stop), y_stop))
+            if error < least:
+                least = error
+                best = {k: v.clone() for k, v in probe.net.state_dict().items()}
+        rows = torch.randint(len(x), (_BATCH,), generator=generator)
+        loss = F.mse_loss(probe.net(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        slower.step()
+    probe.net.load_state_dict(best)

@@ -1,0 +1,221 @@
+"""What a trained model is worth besides its return: prediction, use of a and z, time, chance.
+
+Shapes: W windows, T steps ahead, M futures, D observation, A action, H embedding, S' state.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldplan.agent.acting.controller import Decision
+from worldplan.agent.acting.objective import Objective
+from worldplan.agent.agent import Agent
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.replay import Batch, Replay
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.diagnostics import diagnose, filtered
+from worldplan.agent.evaluation.evaluate import evaluate
+from worldplan.agent.evaluation.probe import Probe, fit_probe
+from worldplan.agent.models.ensemble import MemberAndNoise
+from worldplan.agent.models.latent import LatentDistribution
+from worldplan.agent.models.simulator import simulator_of
+from worldplan.agent.models.world_model import Model, imagine_step
+from worldplan.envs import EnvConfig, make_vector
+
+HORIZONS = (0, 1, 10)  # steps ahead at which predictions are judged; 0 judges the probe alone
+_ENVS, _ROUNDS, _STEPS = 16, 4, 100  # episodes that predictions are judged on
+_WINDOWS, _FUTURES, _DECISIONS = 512, 8, 50
+
+
+class _Blind(Decision):
+    """A decision to which all plans are worth the same."""
+
+    def worth(
+        self,
+        h: Tensor,
+        s: Tensor,
+        actions: Tensor,
+        noise: Tensor,
+        target: Tensor | None = None,
+        objective: Objective | None = None,
+    ) -> Tensor:
+        return h.new_zeros(len(h))
+
+
+class ByLot(Agent):
+    """The same planner with nothing to tell plans apart by: what chance makes of its search.
+
+    Uniformly random actions are another chance: they shake more than the mean of a search does,
+    which alone changes returns.
+    """
+
+    decides = _Blind
+
+
+def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
+    """All of a run's figures that its `result.json` does not hold, as JSON.
+
+    Returns:
+        policy: returns of the policy prior on the episodes of `result.json`.
+        random, chance: of uniformly random actions and of `ByLot`, on held-out episodes that
+            differ from seed to seed.
+        uses_action: whether the model has the action variable.
+        decision_ms: median processor time of one decision for one environment.
+        error_0_x, error_1_x, error_10_x, error_1_h, error_10_h: see `prediction_errors`.
+        action_sensitivity: see `diagnose`.
+        information: nats a step that z carries: KL of the posterior from the prior. For an
+            autoregressive model that is the surprise, whose mean is the cross-entropy; for an
+            ensemble, of the member alone.
+    """
+    seeds = held_out_seeds(config.final_episodes)
+    other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
+    world = make_vector(config.env, config.final_episodes)
+    policy = [float("nan")]  # a simulator has none
+    if agent.learns:
+        policy = evaluate(agent, world, seeds, "policy").returns.tolist()
+    random = evaluate(agent, world, other_seeds, "random")
+    lot = ByLot(
+        config.agent.model_copy(update={"proposals": 0}),
+        *(agent.observation_dim, agent.action_dim),
+        simulator=simulator_of(config.agent.model, config.env),
+    )
+    chance = evaluate(lot, world, other_seeds)
+    world.close()
+
+    model = agent.model
+    generator, rng = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        fitting = wander(config.env, 10_000, Path(folder) / "fit")
+        testing = wander(config.env, 20_000, Path(folder) / "test")
+        past, ahead = model.context - 1, max(HORIZONS)
+        windows = fitting.sample(rng, 8 * _WINDOWS, past, 1)
+        probe = fit_probe(
+            torch.cat(filtered(model, windows), -1), windows.observation[:, past], config.seed
+        )
+        windows = testing.sample(rng, _WINDOWS, past, ahead)
+    return {
+        "policy": policy,
+        "random": random.returns.tolist(),
+        "chance": chance.returns.tolist(),
+        "uses_action": model.uses_action,
+        "decision_ms": _decision_ms(agent, windows.observation[:_DECISIONS, past]),
+        **prediction_errors(model, probe, windows, generator),
+        "action_sensitivity": diagnose(model, windows, generator)["action_sensitivity"],
+        "information": information(model, windows),
+    }
+
+
+def wander(env: EnvConfig, first: int, directory: Path) -> Replay:
+    """Held-out episodes of random actions, each with an amplitude of its own in [0, 1].
+
+    The same for every model of a task, whatever its own planner does, and never trained on. Of a
+    task that ends where something falls, gentle actions give episodes long enough to predict.
+
+    Args:
+        first: number of the first held-out episode.
+        directory: where the replay's files go.
+    """
+    world = make_vector(env, _ENVS)
+    sizes = world.observation_dim, world.action_dim
+    replay = Replay(directory, _ENVS, *sizes, capacity=_ENVS * _ROUNDS * (_STEPS + 1), slack=0)
+    rng = np.random.default_rng(first)
+    for k in range(_ROUNDS):
+        observation = world.reset(held_out_seeds(_ENVS, first + k * _ENVS))
+        for i in range(_ENVS):
+            replay.begin(i, observation[i])
+        amplitude, running = rng.uniform(0, 1, (_ENVS, 1)), np.ones(_ENVS, np.bool_)
+        for _ in range(_STEPS):
+            action = (amplitude * rng.uniform(-1, 1, (_ENVS, sizes[1]))).astype(np.float32)
+            observation, reward, terminated, truncated = world.step(action, running)
+            for i in np.flatnonzero(running).tolist():
+                replay.add(i, action[i], reward[i], terminated[i], truncated[i], observation[i])
+            running &= ~(terminated | truncated)
+            if not running.any():
+                break
+    world.close()
+    return replay
+
+
+@torch.no_grad()
+def prediction_errors(
+    model: Model, probe: Probe, batch: Batch, generator: torch.Generator
+) -> dict[str, float]:
+    """How far imagined futures under the true actions are from what came, `HORIZONS` ahead.
+
+    Of a model with luck, the mean of M futures is judged: a single one would be punished for
+    guessing. Errors are root mean squares in units of the spread of what came, so that 1 is as
+    good as knowing the mean alone, and families can be compared.
+
+    Args:
+        probe: reads x (..., D) off (h, s).
+        batch: windows with `context` - 1 steps before and at least `max(HORIZONS)` after.
+
+    Returns:
+        error_T_x: in observations, each dimension in its own spread.
+        error_T_h: in the model's own embedding space. NaN where no window lasts that long. Without
+            T = 0, where nothing is predicted.
+    """
+    past, windows = model.context - 1, len(batch.action)
+    futures = _FUTURES if model.noise_dim else 1
+    h, s = (u.repeat(futures, 1) for u in filtered(model, batch))
+    errors = {}
+    for t in range(max(HORIZONS) + 1):
+        if t in HORIZONS:
+            there = batch.valid[:, past : past + t].all(1)  # the episode lasts so long
+            came = batch.observation[there, past + t]
+            imagined, seen = (
+                u.view(futures, windows, -1).mean(0)[there]
+                for u in (h, probe(torch.cat([h, s], -1)))
+            )
+            scale = came.std(0)
+            varies = scale > 1e-6
+            errors[f"error_{t}_x"] = _relative_error(
+                (seen / scale)[:, varies], (came / scale)[:, varies]
+            )
+            if t:
+                errors[f"error_{t}_h"] = _relative_error(imagined, model.encode(came))
+        if t < max(HORIZONS):
+            a = batch.action[:, past + t].repeat(futures, 1)
+            noise = torch.randn(len(h), model.noise_dim, generator=generator)
+            h, s, _ = imagine_step(model, h, s, a, noise)
+    return errors
+
+
+def _relative_error(predicted: Tensor, came: Tensor) -> float:
+    """Root mean square distance over the root mean square distance from the mean."""
+    spread = (came - came.mean(0)).square().sum(-1).mean()
+    return float(((predicted - came).square().sum(-1).mean() / spread).sqrt())
+
+
+@torch.no_grad()
+def information(model: Model, batch: Batch) -> float:
+    """Mean nats that z carries in the first step, over windows that have one; see `measure`."""
+    past = model.context - 1
+    h, s = filtered(model, batch)
+    h_next = model.encode(batch.observation[:, past + 1])
+    a = batch.action[:, past]
+    posterior: LatentDistribution = model.posterior(h, s, a, h_next)
+    prior = model.prior(h, s, a)
+    # What an ensemble's noise tells is infinite, being exact: what is left is which member.
+    if isinstance(posterior, MemberAndNoise) and isinstance(prior, MemberAndNoise):
+        posterior, prior = posterior.member, prior.member
+    nats = posterior.kl(prior)
+    return float(nats[batch.valid[:, past]].mean())
+
+
+def _decision_ms(agent: Agent, observations: Tensor) -> float:
+    """Median over decisions for observations (n, D), one environment; the first ones warm up."""
+    state, generator = agent.initial(1), torch.Generator().manual_seed(0)
+    times = []
+    for x in observations:
+        began = time.process_time()  # other cells may share the processor
+        _, state, _ = agent.step(x[None], state, generator)
+        times.append(1e3 * (time.process_time() - began))
+    return float(np.median(times[len(times) // 5 :]))

@@ -1,0 +1,52 @@
+"""One cell of a comparison, in a process of its own: a training run, then what it amounts to.
+
+    python -m worldplan.agent.experiments.compare.trial RUN_DIR
+
+RUN_DIR holds the run's config.yaml; what is there of an earlier attempt is gone on with.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from worldplan.agent.agent import Agent
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.experiments.compare.measure import measure
+from worldplan.agent.training.record import write_json
+from worldplan.agent.training.restore import load_with_config
+from worldplan.agent.training.trainer import Trainer
+
+MEASURES = "measures.json"  # of a cell that is done
+
+
+def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
+    """The agent of a run that is trained to its end, here or before."""
+    if (run_dir / "result.json").exists():
+        agent, _ = load_with_config(run_dir, compiled=True)
+        return agent
+    saved = (run_dir / "checkpoints" / "latest").exists()
+    trainer = Trainer(config, run_dir, console, resume=saved)
+    trainer.run()
+    return trainer.agent
+
+
+def run_cell(run_dir: Path) -> None:
+    """Trains to the end, unless that is done, and writes `measures.json`."""
+    config = RunConfig.model_validate(
+        OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
+    )
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    agent = trained(config, run_dir, Console(width=120))
+    write_json(run_dir / MEASURES, measure(agent, config))
+
+
+if __name__ == "__main__":
+    try:
+        run_cell(Path(sys.argv[1]))
+    except KeyboardInterrupt:  # saved; a later attempt goes on from there
+        sys.exit(130)

@@ -1,0 +1,211 @@
+"""Learning curves of many runs: mean and band over seeds, and one number over tasks.
+
+Letters: G runs (seeds) of one task and one setting, N frames at which curves are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from omegaconf import OmegaConf
+
+from worldplan.agent.config.names import dotted
+from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm
+from worldplan.agent.experiments.report.published import PUBLISHED
+from worldplan.agent.training.curve import read_curve
+
+Floats = npt.NDArray[np.float64]
+
+_LARGEST = 1000.0  # return of a perfect episode, in all tasks of the DeepMind Control Suite
+_SUITE = "dm_control/"
+# Settings by which runs of one task are told apart: what is learned from, and how.
+_TELLING = ("agent.", "env.", "num_envs", "seed_steps", "updates_per_step")
+
+
+@dataclass(frozen=True)
+class RunCurve:
+    """One run: its learning curve, the episodes it collected, and how it ended."""
+
+    path: Path
+    task: str
+    seed: int
+    settings: dict[str, Any]  # of `_TELLING`, dotted
+    frames: Floats  # (N,) of the evaluations
+    returns: Floats  # (N,)
+    episodes: tuple[Floats, Floats]  # frames and returns while exploring
+    result: dict[str, Any] | None  # None: not finished
+
+    @property
+    def of_suite(self) -> bool:
+        """Whether its return can be put on one scale with others of dm_control."""
+        return str(self.settings["env.id"]).startswith(_SUITE)
+
+    def at(self, frames: Floats) -> Floats:
+        """Returns at frames, on straight lines between evaluations; NaN outside of them.
+
+        A run that stopped because its task was solved stays solved.
+        """
+        solved = self.result is not None and self.result["solved"]
+        right = self.returns[-1] if solved else np.nan
+        found: Floats = np.interp(frames, self.frames, self.returns, left=np.nan, right=right)
+        return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    task: str
+    label: str  # what sets it apart from the task's other groups; "" where there are none
+    runs: list[RunCurve]
+
+    def band(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Frames (N,) where all runs are known, mean and 95% bootstrap band (N,) there."""
+        frames = np.unique(np.concatenate([run.frames for run in self.runs]))
+        values = np.stack([run.at(frames) for run in self.runs])
+        known = ~np.isnan(values).any(0)
+        frames, values = frames[known], values[:, known]
+        ends = [bootstrap_ci(column) for column in values.T]
+        low, high = np.array(ends).reshape(-1, 2).T
+        return frames, values.mean(0), low, high
+
+
+def find_runs(places: Iterable[Path]) -> list[RunCurve]:
+    """All runs in the folders, which may be runs themselves; those without an evaluation are left.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder is not there, or holds no run's curve.
+    """
+    runs = []
+    for place in places:
+        if not place.exists():
+            raise FileNotFoundError(f"no run at {place}")
+        here = [run for path in sorted(place.rglob("curve.csv")) for run in _read(path.parent)]
+        if not here:
+            raise ValueError(
+                f"{place} holds no run with an evaluation: expected curve.csv and config.yaml in "
+                "it or in folders below it"
+            )
+        runs += here
+    return runs
+
+
+def _read(folder: Path) -> Iterator[RunCurve]:
+    """One run, if it has been evaluated."""
+    curve = read_curve(folder / "curve.csv")
+    if not curve:
+        return
+    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(config, dict)
+    flat = dict(dotted({str(k): v for k, v in config.items()}))
+    latent = "agent.model.latent."
+    if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
+        flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}
+    per_step = curve[0]["frames"] / curve[0]["step"]
+    episodes = read_curve(folder / "episodes.csv")
+    result = folder / "result.json"
+    yield RunCurve(
+        folder,
+        config["task"],
+        config["seed"],
+        {key: value for key, value in flat.items() if key.startswith(_TELLING)},
+        np.array([row["frames"] for row in curve]),
+        np.array([row["return"] for row in curve]),
+        (
+            per_step * np.array([episode["step"] for episode in episodes]),
+            np.array([episode["return"] for episode in episodes]),
+        ),
+        json.loads(result.read_text()) if result.exists() else None,
+    )
+
+
+def group(runs: Sequence[RunCurve]) -> list[Group]:
+    """Runs of one task and one setting together, sorted by task.
+
+    Raises:
+        ValueError: two runs of one group have the same seed: one of them is given twice.
+    """
+    groups = []
+    for task in sorted({run.task for run in runs}):
+        here = [run for run in runs if run.task == task]
+        keys = sorted({key for run in here for key in run.settings})
+        differing = [k for k in keys if len({repr(run.settings.get(k)) for run in here}) > 1]
+        by_label: dict[str, list[RunCurve]] = {}
+        for run in here:
+            short = (
+                f"{key.removeprefix('agent.')}={run.settings[key]}"
+                for key in differing
+                if key in run.settings
+            )
+            by_label.setdefault(" ".join(short), []).append(run)
+        for label, members in by_label.items():
+            seeds = [run.seed for run in members]
+            for run in members:
+                if seeds.count(run.seed) > 1:
+                    twins = ", ".join(str(r.path) for r in members if r.seed == run.seed)
+                    raise ValueError(f"seed {run.seed} of {task} is there twice: {twins}")
+            groups.append(Group(task, label, sorted(members, key=lambda run: run.seed)))
+    return groups
+
+
+def over_tasks(groups: Sequence[Group]) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """IQM over tasks and seeds of return / 1000, with its 95% band, where all runs are known.
+
+    Seeds are drawn anew within each task (stratified, Agarwal et al. 2021). Of the DeepMind
+    Control Suite alone, where a perfect episode gives 1000; None without two tasks of it, or where
+    tasks come in several settings.
+    """
+    suite = [g for g in groups if g.runs[0].of_suite]
+    if len(suite) < 2 or len({g.task for g in suite}) < len(suite):
+        return None
+    runs = [run for g in suite for run in g.runs]
+    frames = np.unique(np.concatenate([run.frames for run in runs]))
+    tasks = [np.stack([run.at(frames) for run in g.runs]) / _LARGEST for g in suite]
+    known = ~np.isnan(np.concatenate(tasks)).any(0)
+    if not known.any():
+        return None
+    frames, tasks = frames[known], [values[:, known] for values in tasks]
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(1000):
+        again = [values[rng.integers(len(values), size=len(values))] for values in tasks]
+        draws.append([iqm(column) for column in np.concatenate(again).T])
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    middle = np.array([iqm(column) for column in np.concatenate(tasks).T])
+    return frames, middle, low, high
+
+
+def say(groups: Sequence[Group]) -> Iterator[str]:
+    """The table, a line each: curve at some frames, the final evaluation, published returns."""
+    for i, g in enumerate(groups):
+        frames, mean, _, _ = g.band()
+        shown = np.unique(np.linspace(0, len(frames) - 1, min(10, len(frames))).astype(int))
+        at = ", ".join(f"{frames[n] / 1000:g}k: {mean[n]:.0f}" for n in shown) or "none in common"
+        yield f"{g.task} {g.label}".strip() + f", seeds {', '.join(str(r.seed) for r in g.runs)}"
+        yield f"    mean return at frames  {at}"
+        for run in g.runs:
+            if run.result is None:
+                yield f"    seed {run.seed}: not finished, {run.frames[-1] / 1000:g}k frames so far"
+                continue
+            low, high = run.result["ci95"]
+            yield (
+                f"    seed {run.seed}: final {run.result['mean']:.1f} "
+                f"(IQM {run.result['iqm']:.1f}, 95% {low:.1f} to {high:.1f}, "
+                f"{len(run.result['returns'])} episodes) after {run.result['frames'] / 1000:g}k "
+                f"frames, {run.result['total_seconds'] / 60:.0f} min"
+            )
+        more = i + 1 < len(groups) and groups[i + 1].task == g.task
+        for method, points in () if more else PUBLISHED.get(g.task, {}).items():
+            text = ", ".join(f"{at / 1000:g}k: {value:g}" for at, value in points.items())
+            yield f"    {method}  {text}"
+    overall = over_tasks(groups)
+    if overall is not None:
+        rows = zip(*overall, strict=True)
+        text = ", ".join(f"{f / 1000:g}k: {m:.3f} ({lo:.3f} to {hi:.3f})" for f, m, lo, hi in rows)
+        yield f"IQM over tasks of return / {_LARGEST:g}  {text}"

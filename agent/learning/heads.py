@@ -1,0 +1,85 @@
+"""What the agent reads off the world: reward, continuation, value, and a policy prior.
+
+Shapes: ... any leading shape, F features, Z latent, A action, E value ensemble, K bins.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, squash
+
+
+class HeadsConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=256, ge=1, description="width of hidden layers of value and policy")
+    layers: int = Field(default=2, ge=1, description="hidden layers of value and policy")
+    outcome_width: int = Field(default=128, ge=1, description="width of reward and continue head")
+    values: int = Field(default=2, ge=1, description="members of the value ensemble")
+    bins: int = Field(default=65, ge=3, description="bins of the two-hot reward and value")
+    limit: float = Field(default=10.0, gt=0, description="largest |symlog| a bin can hold")
+    min_log_std: float = Field(default=-5.0, description="policy's least log standard deviation")
+    max_log_std: float = Field(default=1.0, description="policy's largest log standard deviation")
+
+
+class Heads(nn.Module):
+    """Reward and continue share one network; the value is an ensemble with a slow target copy.
+
+    In a world without an action variable the heads are blind to actions too: what happens then
+    hangs on what was seen and on luck alone.
+    """
+
+    def __init__(
+        self, config: HeadsConfig, features: int, latent: int, action: int, sees_action: bool = True
+    ) -> None:
+        super().__init__()
+        c = config
+        self.config, self.action_dim, self.sees_action = c, action, sees_action
+        self.code = TwoHot(c.bins, c.limit)
+        # Reward and continuation may hang on luck, so they see z.
+        self.outcome = MLP(features + latent + action, c.bins + 1, c.outcome_width, 2)
+        with torch.no_grad():
+            last = self.outcome[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.zero_()  # start at reward 0 ...
+            last.bias[-1] = 4.0  # ... and at "goes on" (98%): most steps do
+        self.value = EnsembleMLP(c.values, features + action, c.bins, c.width, c.layers)
+        self.target_value = copy.deepcopy(self.value).requires_grad_(False)
+        self.policy = MLP(features, 2 * action, c.width, c.layers, zero_output=True)
+
+    def outcomes(self, f: Tensor, z: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward logits (..., K) and continue logit (...)."""
+        out = self.outcome(torch.cat([f, z, self._seen(a)], -1))
+        return out[..., :-1], out[..., -1]
+
+    def values(self, f: Tensor, a: Tensor, *, frozen: bool = False) -> Tensor:
+        """Value logits (E, ..., K)."""
+        logits: Tensor = self.value(torch.cat([f, self._seen(a)], -1), frozen)
+        return logits
+
+    def target_values(self, f: Tensor, a: Tensor) -> Tensor:
+        """Value logits of the slow copy (E, ..., K)."""
+        logits: Tensor = self.target_value(torch.cat([f, self._seen(a)], -1), frozen=True)
+        return logits
+
+    def act(self, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Policy sample (..., A) in (-1, 1) and its log probability (...); noise 0 is the mode."""
+        mean, raw = self.policy(f).chunk(2, -1)
+        low, high = self.config.min_log_std, self.config.max_log_std
+        log_std = low + (high - low) * 0.5 * (raw.tanh() + 1)
+        return squash(mean, log_std, noise)
+
+    def _seen(self, a: Tensor) -> Tensor:
+        return a if self.sees_action else torch.zeros_like(a)
+
+    @torch.no_grad()
+    def follow(self, rate: float) -> None:
+        """Moves the target a fraction `rate` towards the value."""
+        torch._foreach_lerp_(
+            list(self.target_value.parameters()), list(self.value.parameters()), rate
+        )

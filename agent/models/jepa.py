@@ -1,0 +1,229 @@
+"""The product's world model: a joint-embedding predictive architecture (LeCun 2022).
+
+Shapes: ... any leading shape, D observation, H embedding, M memory, H + M state, A action,
+Z latent, E its noise, F = H + M features; in training S sequences, C = context - 1 filtered steps,
+T predicted ones. With context 1 there is no memory: M = 0.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from worldplan.agent.models import losses
+from worldplan.agent.models.latent import LatentConfig, LatentDistribution, NoLatentConfig
+from worldplan.agent.models.networks import MLP, Normaliser, SimNorm
+from worldplan.agent.models.world_model import LearnedModel, Lesson
+
+
+class JEPAConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["jepa"] = "jepa"
+    embedding: int = Field(default=128, ge=1, description="width of h")
+    width: int = Field(default=256, ge=1, description="width of hidden layers")
+    layers: int = Field(default=2, ge=1, description="hidden layers of Pred")
+    context: int = Field(default=1, ge=1, description="observations filtered into s; 1 is Markov")
+    memory: int = Field(default=128, ge=1, description="width of the memory in s; unused at 1")
+    anti_collapse: Literal["simnorm", "layernorm", "vicreg", "sigreg", "none"] = Field(
+        default="simnorm", description="what keeps Enc from collapsing"
+    )
+    simnorm_group: int = Field(default=8, ge=2, description="simplex size of SimNorm")
+    latent: LatentConfig = Field(default_factory=NoLatentConfig, description="z")
+    action: bool = Field(default=True, description="a; false: the same model, blind to actions")
+    consistency: float = Field(default=20.0, ge=0, description="weight of the embedding loss")
+    encoder_ema: float = Field(
+        default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
+    )
+    vicreg_variance: float = Field(default=1.0, ge=0, description="weight of VICReg's variance")
+    vicreg_covariance: float = Field(default=0.04, ge=0, description="and of its covariance")
+    slowness: float = Field(
+        default=0.0, ge=0, description="weight of the embedding's speed (PLDM's time similarity)"
+    )
+    sigreg: float = Field(default=1.0, ge=0, description="weight of SIGReg")
+    sigreg_directions: int = Field(default=128, ge=1, description="random directions of SIGReg")
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> JEPAConfig:
+        if self.anti_collapse == "simnorm" and self.embedding % self.simnorm_group:
+            nearest = max(1, round(self.embedding / self.simnorm_group)) * self.simnorm_group
+            raise ValueError(
+                f"embedding must be a multiple of simnorm_group={self.simnorm_group}, "
+                f"got {self.embedding}; nearest: {nearest}"
+            )
+        return self
+
+
+class JEPA(LearnedModel):
+    """Encoder, predictor, prior and posterior over embeddings; see `WorldModel`."""
+
+    def __init__(self, config: JEPAConfig, observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.config = c = config
+        self.context = c.context
+        self.memory_dim = c.memory if c.context > 1 else 0
+        self.embedding_dim, self.latent_dim = c.embedding, c.latent.width
+        self.noise_dim = c.latent.noise
+        self.feature_dim = c.embedding + self.memory_dim
+        self.uses_action = c.action
+        self.latent = c.latent
+        self.normaliser = Normaliser(observation_dim)
+        # One hidden layer, as in TD-MPC2: low-dimensional observations need no more.
+        self.encoder = nn.Sequential(MLP(observation_dim, c.embedding, c.width, 1), self._norm(c))
+        step = self.feature_dim + c.latent.width + action_dim
+        self.dynamics = MLP(step, c.embedding, c.width, c.layers)
+        self.embedding_norm = self._norm(c)
+        if self.memory_dim:
+            self.gates = nn.Linear(step, 3 * self.memory_dim)
+            self.gates_norm = nn.LayerNorm(3 * self.memory_dim)
+        if c.latent.parameters:
+            seen = self.feature_dim + action_dim
+            self.prior_net = MLP(seen, c.latent.parameters, c.width, 1, zero_output=True)
+            self.posterior_net = MLP(seen + c.embedding, c.latent.parameters, c.width, 1)
+        if c.anti_collapse == "sigreg":
+            self.extra_noise = (c.embedding, c.sigreg_directions)
+        self.target_encoder: nn.Module | None = None
+        if c.encoder_ema:
+            self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    @staticmethod
+    def _norm(c: JEPAConfig) -> nn.Module:
+        if c.anti_collapse == "simnorm":
+            return SimNorm(c.simnorm_group)
+        if c.anti_collapse == "layernorm":
+            return nn.LayerNorm(c.embedding, elementwise_affine=False)
+        # VICReg and SIGReg shape the free embedding themselves; "none" leaves it free to collapse.
+        return nn.Identity()
+
+    def encode(self, x: Tensor) -> Tensor:
+        h: Tensor = self.encoder(self.normaliser(x))
+        return h
+
+    def initial_state(self, h: Tensor) -> Tensor:
+        return torch.cat([h, h.new_zeros(*h.shape[:-1], self.memory_dim)], -1)
+
+    def features(self, h: Tensor, s: Tensor) -> Tensor:
+        return torch.cat([h, s[..., self.embedding_dim :]], -1) if self.memory_dim else h
+
+    def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        step = torch.cat([self.features(h, s), z, self._seen(a)], -1)
+        h_next: Tensor = self.embedding_norm(self.dynamics(step))
+        if not self.memory_dim:
+            return h_next
+        # A GRU cell with normalised gates, as in DreamerV3's recurrent state.
+        reset, update, new = self.gates_norm(self.gates(step)).chunk(3, -1)
+        keep = torch.sigmoid(update - 1)
+        memory = s[..., self.embedding_dim :]
+        memory = keep * torch.tanh(torch.sigmoid(reset) * new) + (1 - keep) * memory
+        return torch.cat([h_next, memory], -1)
+
+    def expect(self, s: Tensor) -> Tensor:
+        return s[..., : self.embedding_dim]
+
+    def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
+        f = self.features(h, s)
+        if not self.latent_dim:
+            return self.latent.distribution(f[..., :0])
+        return self.latent.distribution(self.prior_net(torch.cat([f, self._seen(a)], -1)))
+
+    def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
+        f = self.features(h, s)
+        if not self.latent_dim:
+            return self.latent.distribution(f[..., :0])
+        seen = torch.cat([f, self._seen(a), h_next], -1)
+        return self.latent.distribution(self.posterior_net(seen))
+
+    def _seen(self, a: Tensor) -> Tensor:
+        return a if self.uses_action else torch.zeros_like(a)
+
+    def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
+        """State at the next step (B, S), after seeing h_next; where not valid (B,), starts anew.
+
+        The likeliest posterior z stands for what happened. Training and acting both call this,
+        so the same `context` observations always give the same state.
+        """
+        z = self.posterior(h, s, a, h_next).mode()
+        return torch.where(
+            valid.unsqueeze(-1), self.predict(h, s, z, a), self.initial_state(h_next)
+        )
+
+    def learn(
+        self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
+    ) -> Lesson:
+        C, T = self.context - 1, len(weights)
+        embedded = self.encode(x)
+
+        # What Pred must hit. Regularised encoders are trained from both sides, others from one.
+        target = embedded
+        if self.target_encoder is not None:
+            target = self.target_encoder(self.normaliser(x))
+        elif self.config.anti_collapse in ("simnorm", "layernorm"):
+            target = embedded.detach()
+
+        # Filter the context into s, exactly as when acting.
+        s = self.initial_state(embedded[0])
+        for t in range(C):
+            s = self.filter(embedded[t], s, a[t], embedded[t + 1], valid[t])
+
+        # Imagine the window; z comes from what did happen.
+        h, predicted, features, zs, kls, kl_losses = embedded[C], [], [], [], [], []
+        start = self.features(h, s).detach()
+        for t in range(C, C + T):
+            posterior = self.posterior(h, s, a[t], embedded[t + 1])
+            if self.latent_dim:
+                prior = self.prior(h, s, a[t])
+                kl_loss, kl = losses.latent_kl(
+                    posterior, prior, self.latent.free_bits, self.latent.prior_share
+                )
+                kl_losses.append(kl_loss)
+                kls.append(kl)
+            z = posterior.sample(noise[t])
+            features.append(self.features(h, s))
+            zs.append(z)
+            following = self.predict(h, s, z, a[t])
+            # Memory stands still after the episode's end: the value reads it at its last state.
+            s = torch.where(valid[t].unsqueeze(-1), following, s) if C else following
+            h = self.expect(s)
+            predicted.append(h)
+
+        errors = losses.consistency(torch.stack(predicted), target[C + 1 :])
+        metrics = {"consistency": losses.weighted(errors, weights)}
+        loss = self.config.consistency * metrics["consistency"]
+        if kls:
+            metrics["kl"] = losses.weighted(torch.stack(kls), weights)
+            kl_term = losses.weighted(torch.stack(kl_losses), weights)
+            loss = loss + self.latent.kl_weight * kl_term
+        if self.config.slowness:
+            # Slow embeddings lie as far apart as the way between them is long, walls included.
+            steps = losses.consistency(embedded[C + 1 :], embedded[C:-1])
+            metrics["slowness"] = losses.weighted(steps, weights)
+            loss = loss + self.config.consistency * self.config.slowness * metrics["slowness"]
+        guard, guard_metrics = self._guard(embedded[C:].flatten(0, 1), extra)
+        loss, metrics = loss + self.config.consistency * guard, metrics | guard_metrics
+        last = self.features(embedded[-1], s).detach()
+        return Lesson(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
+
+    def _guard(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What VICReg or SIGReg says of embeddings (S, H), and its parts; else nothing."""
+        c = self.config
+        if c.anti_collapse == "vicreg":
+            parts = {"variance": losses.variance(h), "covariance": losses.covariance(h)}
+            loss = c.vicreg_variance * parts["variance"]
+            return loss + c.vicreg_covariance * parts["covariance"], parts
+        if c.anti_collapse == "sigreg":
+            sketched = losses.sigreg(h, directions)
+            return c.sigreg * sketched, {"sigreg": sketched}
+        return h.new_zeros(()), {}
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        if self.target_encoder is not None:
+            torch._foreach_lerp_(
+                list(self.target_encoder.parameters()),
+                list(self.encoder.parameters()),
+                self.config.encoder_ema,
+            )

@@ -1,0 +1,77 @@
+"""Bins of observations: where their edges lie, what they remember, and the way back to values."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tests.helpers.small_models import rng
+from worldplan.agent.models.bins import Bins
+from worldplan.agent.training import checkpoint
+
+
+def seen(x: Tensor, bins: int = 8, **settings: int) -> Bins:
+    made = Bins(x.shape[-1], bins, **settings)
+    made.update(x)
+    return made
+
+
+def test_edges_lie_between_equally_full_and_equally_wide() -> None:
+    """Of 0, 1, 4, 9, 16: quartiles are the values themselves, quarters of the range 4 apart."""
+    made = seen(torch.tensor([[0.0], [1.0], [4.0], [9.0], [16.0]]), bins=4)
+    edges = made.inverse(made.edges.T)[:, 0]
+    torch.testing.assert_close(edges, torch.tensor([0.0, 2.5, 6.0, 10.5, 16.0]))
+
+
+def test_a_value_lies_in_its_bin_and_comes_back_within_its_width() -> None:
+    made = seen(torch.randn(500, 3, generator=rng()) * torch.tensor([1.0, 20.0, 0.01]))
+    h = made(torch.randn(200, 3, generator=rng(1)) * torch.tensor([1.0, 20.0, 0.01]))
+    words = made.words(h)
+    assert set(words.flatten().tolist()) == set(range(8))
+    inside = (words > 0) & (words < 7)  # the outermost ones hold what lies beyond, too
+    low, high = (made.values(words, torch.full_like(h, end)) for end in (0.0, 1.0))
+    assert ((low <= h) & (h < high))[inside].all()
+    assert torch.equal(high[inside], made.values(words + 1 - words // 7, 0 * h)[inside])
+    for fraction in (0.01, 0.5, 0.99):
+        assert torch.equal(made.words(made.values(words, torch.full_like(h, fraction))), words)
+
+
+def test_beyond_the_range_is_the_outermost_bin_and_what_never_moves_has_bins_too() -> None:
+    made = seen(torch.tensor([[-1.0, 5.0], [0.0, 5.0], [1.0, 5.0]]))
+    far = made(torch.tensor([[-9.0, 4.0], [9.0, 6.0]]))
+    assert made.words(far).tolist() == [[0, 0], [7, 7]]
+    assert (made.edges.diff(dim=-1) > 0).all()
+    h = made(torch.tensor([[0.0, 5.0]]))
+    assert (made.values(made.words(h), torch.full_like(h, 0.5)) - h).abs()[0, 1] < 1e-3
+
+
+def test_a_few_values_that_repeat_keep_apart() -> None:
+    values = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0]).unsqueeze(-1)
+    made = seen(values.repeat(50, 1))
+    words = made.words(made(torch.tensor([[0.0], [1.0], [3.0]])))
+    assert len(set(words.flatten().tolist())) == 3
+
+
+def test_what_is_remembered_spans_all_time_however_it_came() -> None:
+    x = torch.arange(1000.0).unsqueeze(-1)
+    at_once, one_by_one = seen(x, memory=16), Bins(1, 8, memory=16)
+    for row in x:
+        one_by_one.update(row.unsqueeze(0))
+    for made in (at_once, one_by_one):
+        assert int(made.stride) == 64  # 1000 / 16, up to the next power of two
+        assert torch.equal(made.memory[:16, 0], 64 * torch.arange(16.0))
+        assert (made.low.item(), made.high.item()) == (0, 999)
+    torch.testing.assert_close(at_once.edges, one_by_one.edges)
+
+
+def test_bins_come_back_from_a_checkpoint(tmp_path: Path) -> None:
+    x = torch.randn(700, 2, generator=rng())
+    made, other = seen(x, memory=64), Bins(2, 8, memory=64)
+    path = checkpoint.save(tmp_path, 1, made.state_dict(), {})
+    other.load_state_dict(checkpoint.read(path)[0])
+    for one in (made, other):
+        one.update(3 * x[:50])  # and they go on as if nothing had been
+    h = made(x)
+    assert torch.equal(other(x), h)
+    assert torch.equal(other.words(h), made.words(h))
+    assert torch.equal(other.edges, made.edges)

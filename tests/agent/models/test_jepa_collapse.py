@@ -1,0 +1,84 @@
+"""Collapse of the embedding: without a guard, with each, and from triples alone."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.small_models import (
+    GUARDS,
+    LATENTS,
+    gradients,
+    make,
+    noise_batch,
+    rng,
+    train,
+    window,
+)
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose
+
+
+def swirl(generator: torch.Generator, sequences: int = 64) -> Batch:
+    """Six observed dimensions that turn, shrink and are pushed by two actions. No reward."""
+    fixed = rng(42)
+    turn: Tensor = torch.linalg.qr(torch.randn(6, 6, generator=fixed))[0]
+    push = 0.5 * torch.randn(2, 6, generator=fixed)
+    x = torch.randn(sequences, 6, generator=generator)
+    a = 2 * torch.rand(sequences, 1, 2, generator=generator) - 1
+    return window(torch.stack([x, 1.2 * torch.tanh(x @ turn) + a[:, 0] @ push], 1), a)
+
+
+def collapse(guard: str, updates: int) -> list[dict[str, float]]:
+    """Measures before and after training on triples alone."""
+    learner = make(6, 2, {"anti_collapse": guard}, task_gradient=False, **GUARDS.get(guard, {}))
+    watched = swirl(rng(9), 512)
+    train(learner, swirl, 0)
+    before = diagnose(learner.model, watched, rng())
+    train(learner, swirl, updates)
+    return [before, diagnose(learner.model, watched, rng())]
+
+
+def test_without_a_guard_the_embedding_collapses() -> None:
+    before, after = collapse("none", 260)
+    assert after["effective_rank"] < 0.4 * before["effective_rank"]
+    assert after["embedding_std"] < 0.1 * before["embedding_std"]
+    assert collapse_warning(after, 6) is not None
+    assert collapse_warning(before, 6) is None
+
+
+@pytest.mark.parametrize("guard", list(GUARDS))
+def test_guards_keep_the_embedding_from_collapsing(guard: str) -> None:
+    before, after = collapse(guard, 160)
+    assert after["effective_rank"] > 4.8  # of the six dimensions that there are
+    assert after["embedding_std"] > 0.5 * before["embedding_std"]
+    assert after["model_error"] < 0.6 < before["model_error"]
+    assert after["action_sensitivity"] > 0.2
+    assert collapse_warning(after, 6) is None
+
+
+@pytest.mark.parametrize("guard", [*GUARDS, "none"])
+@pytest.mark.parametrize("kind", ["none", "gaussian"])
+def test_from_triples_alone_no_reward_or_value_shapes_the_model(kind: str, guard: str) -> None:
+    latent = {**LATENTS[kind], "kl_weight": 0.0}
+    model = {"latent": latent, "context": 2, "anti_collapse": guard}
+    shaped = {}
+    for task_gradient in (True, False):
+        learner = make(
+            3,
+            2,
+            model,
+            horizon=2,
+            task_gradient=task_gradient,
+            consistency=0.0,
+            **GUARDS.get(guard, {}),
+        )
+        with torch.no_grad():
+            for p in learner.heads.parameters():
+                p.add_(0.1 * torch.randn(p.shape, generator=rng()))
+        grads = gradients(learner, noise_batch(learner))
+        shaped[task_gradient] = {k for k, g in grads.items() if g.any()}
+    # The heads learn either way; the model only where their gradient may pass.
+    of_heads = {k for k in shaped[True] if k.startswith("heads.")}
+    assert {k for k in shaped[False] if k.startswith("heads.")} == of_heads
+    assert {k for k in shaped[False] if k.startswith("model.")} == set()
+    assert {"model.encoder.0.0.weight", "model.dynamics.0.weight"} < shaped[True]

@@ -1,0 +1,183 @@
+"""The simulator as a world model: what plans are worth in it, and how it is run and kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from worldplan.agent import Agent, AgentConfig, load
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.experiments.report.run_curve import plot_curve
+from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.training.curve import read_curve
+from worldplan.agent.training.trainer import Trainer
+from worldplan.envs import EnvConfig, Simulator, make_env
+
+PENDULUM = EnvConfig(id="InvertedPendulum-v5", observe="state")
+BASE = {"task": "pendulum", "env": {"id": PENDULUM.id}, "solved": 30.0}
+# Small pushes, not far ahead: the pole falls after some ten steps of large ones.
+SEARCH = {"samples": 32, "elites": 4, "horizon": 10, "initial_std": 0.3}
+SETTINGS = ["model.kind=simulator", "model.threads=1", "compile=off", "threads=1"]
+
+
+def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa: B008 (frozen)
+    config = AgentConfig.model_validate({"model": {"kind": "simulator"}, **settings})
+    simulator = Simulator(PENDULUM, threads=1)
+    return Agent(config, simulator.state_dim, simulator.action_dim, execution, simulator)
+
+
+def states(number: int) -> torch.Tensor:
+    env = make_env(PENDULUM)
+    return torch.from_numpy(np.stack([env.reset(seed=seed)[0] for seed in range(number)]))
+
+
+def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
+    """Pushed to one side the pole falls at a step that the environment knows; reward is 1 a step
+    until then, and nothing comes after."""
+    made, x = agent(discount=0.9), states(2)
+    actions = torch.stack([torch.ones(60, 1), torch.zeros(60, 1)], 1)
+    worth = made.decision.worth(x, x, actions, torch.zeros(60, 2, 0))
+    env: Any = make_env(PENDULUM)
+    for row in range(2):
+        env.reset(seed=row)
+        total = 0.0
+        for t, action in enumerate(actions[:, row].numpy()):
+            _, reward, terminated, _, _ = env.step(action)
+            total += 0.9**t * reward
+            if terminated:
+                break
+        assert terminated or row == 1
+        torch.testing.assert_close(float(worth[row]), total, rtol=1e-5, atol=1e-5)
+
+
+def test_luck_is_z() -> None:
+    """Straight over the bridge of Gusts: six decisions and the prize, or a fall in the fourth."""
+    env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"start": 0.0, "gust": 0.2}, observe="state")
+    config = AgentConfig.model_validate({"model": {"kind": "simulator"}, "discount": 0.9})
+    simulator = Simulator(env, threads=1)
+    made = Agent(config, simulator.state_dim, simulator.action_dim, simulator=simulator)
+    x = torch.from_numpy(make_env(env).reset(seed=0)[0]).expand(3, -1)
+    noise = torch.zeros(8, 3, 1)
+    noise[3, :2, 0] = torch.special.ndtri(torch.tensor([0.19, 0.21]))
+    noise[2, 2] = noise[4, 2] = -3  # off the bridge, or when its chance is over
+    worth = made.decision.worth(x, x, torch.zeros(8, 3, 1), noise)
+    cost = [0.15 * sum(0.9**k for k in range(n)) for n in (4, 6)]
+    torch.testing.assert_close(
+        worth, torch.tensor([-cost[0], 1.75 * 0.9**5 - cost[1], 1.75 * 0.9**5 - cost[1]])
+    )
+
+
+def test_a_future_at_once_is_the_future_step_by_step() -> None:
+    made, x = agent(), states(3)
+    actions = torch.rand(3, 4, 1, generator=torch.Generator().manual_seed(0)) - 0.5
+    s = x
+    for t in range(4):
+        s = made.model.predict(s, s, s[:, :0], actions[:, t])
+    at_once = Simulator(PENDULUM, threads=1).rollout(x.numpy(), actions.numpy())
+    np.testing.assert_allclose(s.numpy(), at_once.states[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mppi", "cem", "icem"])
+def test_every_planner_that_refines_its_search_balances_the_pole(kind: str) -> None:
+    """For 60 steps; without planning it falls within some ten."""
+    made, env = agent(planner={"kind": kind, **SEARCH}), make_env(PENDULUM)
+    for actor, lasts in (("planner", True), ("random", False)):
+        x, _ = env.reset(seed=3)
+        state, generator = made.initial(1), torch.Generator().manual_seed(0)
+        for _ in range(60):
+            seen = torch.from_numpy(x)[None]
+            action, state, _ = made.step(seen, state, generator, actor=actor)  # type: ignore[arg-type]
+            x, _, terminated, _, _ = env.step(action[0].numpy())
+            if terminated:
+                break
+        assert terminated != lasts
+
+
+def test_a_simulation_that_breaks_is_no_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
+    made, x = agent(), states(1)
+    x[0, 1 + 2] = 1e12
+    with pytest.raises(FloatingPointError):
+        made.step(x, made.initial(1), torch.Generator())
+
+
+def test_it_learns_nothing_and_says_so() -> None:
+    made, x = agent(), states(1)
+    assert not made.learns
+    assert not list(made.model.parameters())
+    for act in (
+        lambda: made.learner,
+        lambda: made.heads,
+        lambda: made.step(x, made.initial(1), torch.Generator(), actor="policy"),
+    ):
+        with pytest.raises(ValueError, match=r"model\.kind=simulator learns nothing"):
+            act()
+
+
+def test_compiling_leaves_it_alone() -> None:
+    """The compiler cannot see into the simulator; asked to, the agent still plans the same."""
+    x = states(1)
+    plain, compiled = agent(), agent(Execution(compiled=True))
+    np.testing.assert_array_equal(plain.act(x.numpy()), compiled.act(x.numpy()))
+
+
+def test_settings_follow_from_the_family() -> None:
+    run = resolve(BASE, ["model=simulator", "planner=icem", "steps=700"])
+    assert (run.env.observe, run.agent.proposals, run.eval_interval) == ("state", 0, 700)
+    planner = run.agent.planner
+    assert (planner.kind, planner.horizon, planner.elites, planner.keep) == ("icem", 50, 4, 0.5)
+    run = resolve(BASE, ["model.kind=simulator", "planner.horizon=7", "eval_interval=50"])
+    assert (run.agent.planner.horizon, run.eval_interval) == (7, 50)
+    run = resolve(BASE, ["steps=700"])
+    assert (run.env.observe, run.agent.planner.horizon, run.eval_interval) == ("observation", 3, 70)
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("planner.kind=gradient", "not differentiable; expected one of cem, icem, mppi"),
+        ("agent.proposals=4", r"expected agent\.proposals=0, got 4"),
+        ("env.observe=observation", r"expected env\.observe=state, got observation"),
+        ("model.width=3", "unknown key 'agent.model.width'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_answered(setting: str, answer: str) -> None:
+    with pytest.raises(ValueError, match=answer):
+        resolve(BASE, ["model.kind=simulator", setting])
+
+
+def test_it_needs_the_environments_simulator() -> None:
+    config = AgentConfig.model_validate({"model": "simulator"})
+    with pytest.raises(ValueError, match=r"needs an envs\.Simulator"):
+        Agent(config, 5, 1)
+    with pytest.raises(ValueError, match=r"\(5, 1\), the agent's of \(4, 1\)"):
+        Agent(config, 4, 1, simulator=Simulator(PENDULUM, threads=1))
+
+
+def test_the_loop_runs_without_updates_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+    small = ["steps=40", "eval_episodes=1", "final_episodes=1", "env.kwargs.max_episode_steps=30"]
+    search = [f"planner.{name}={value}" for name, value in SEARCH.items()]
+    run = resolve(BASE, [*SETTINGS, *small, *search])
+    trainer = Trainer(run, tmp_path, Console(quiet=True))
+    result = trainer.run()
+    assert result.returns.tolist() == [30.0]
+    assert trainer.updates == 0
+    assert trainer.stop == "solved"
+    (row,) = read_curve(tmp_path / "curve.csv")
+    assert (row["step"], row["return"]) == (40, 30.0)
+    assert np.isnan(row["policy_return"])
+    assert plot_curve(tmp_path) is not None
+    assert json.loads((tmp_path / "result.json").read_text())["mean"] == 30.0
+    env = make_env(run.env)
+    x, _ = env.reset(seed=0)
+    loaded = load(tmp_path)
+    trainer.agent.reset()
+    np.testing.assert_array_equal(loaded.act(x), trainer.agent.act(x))
+    again = Trainer(run, tmp_path, Console(quiet=True), resume=True)
+    assert again.step == 40

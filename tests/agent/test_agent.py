@@ -1,0 +1,207 @@
+"""Acting: what goes in and comes out, and what it remembers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from worldplan.agent import Agent, AgentConfig
+from worldplan.agent.data.replay import Batch
+from worldplan.planners import Plan
+
+
+def outcome(made: Agent) -> nn.Linear:
+    """The layer that reward and continue logit come from."""
+    last = made.heads.outcome[-1]
+    assert isinstance(last, nn.Linear)
+    return last
+
+
+def agent(**settings: Any) -> Agent:
+    torch.manual_seed(0)
+    small = {
+        "model": {"embedding": 16, "width": 16, "simnorm_group": 4},
+        "heads": {"width": 16, "bins": 21},
+        "planner": {"kind": "mppi", "samples": 16, "elites": 4, "iterations": 2},
+    }
+    made = Agent(AgentConfig.model_validate(small | settings), 3, 2)
+    with torch.no_grad():  # an untrained value is 0 everywhere: give plans something to tell apart
+        made.heads.value.weights[-1].normal_()
+        outcome(made).weight.normal_()
+    return made
+
+
+def test_act_takes_one_observation_or_a_batch() -> None:
+    a = agent()
+    one = a.act(np.zeros(3))
+    assert one.shape == (2,)
+    assert one.dtype == np.float32
+    a.reset()
+    many = a.act(np.zeros((5, 3)))
+    assert many.shape == (5, 2)
+    assert (np.abs(many) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("observation", "answer"),
+    [
+        (np.zeros(4), r"shape \(3,\) or \(batch, 3\), got \(4,\)"),
+        (np.zeros((1, 1, 3)), "expected an observation of shape"),
+        (np.full(3, np.nan), "finite"),
+    ],
+)
+def test_act_answers_wrong_observations(observation: Any, answer: str) -> None:
+    with pytest.raises(ValueError, match=answer):
+        agent().act(observation)
+
+
+def test_act_answers_another_batch_size() -> None:
+    a = agent()
+    a.act(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="call reset"):
+        a.act(np.zeros((3, 3)))
+
+
+def test_reset_starts_the_same_episode_again() -> None:
+    a, x = agent(), np.ones(3)
+    first = [a.act(x), a.act(x)]
+    a.reset()
+    again = [a.act(x), a.act(x)]
+    np.testing.assert_array_equal(first, again)
+    a.reset(seed=1)
+    assert not np.array_equal(first[0], a.act(x))
+
+
+def step(a: Agent, x: torch.Tensor, seed: int = 0, **how: Any) -> tuple[torch.Tensor, Plan | None]:
+    generator = torch.Generator().manual_seed(seed)
+    action, _, plan = a.step(x, a.initial(len(x)), generator, **how)
+    return action, plan
+
+
+def test_exploring_adds_noise_within_bounds() -> None:
+    a, x = agent(), torch.ones(1, 3)
+    still, plan = step(a, x)
+    noisy, _ = step(a, x, explore=True)
+    assert plan is not None
+    torch.testing.assert_close(still, plan.action)
+    assert not torch.equal(still, noisy)
+    assert noisy.abs().max() <= 1
+
+
+def test_actors() -> None:
+    a, x = agent(), torch.ones(4, 3)
+    policy, plan = step(a, x, actor="policy")
+    assert plan is None
+    # The policy's mode: no luck in it, the same for equal observations.
+    torch.testing.assert_close(policy, step(a, x, seed=1, actor="policy")[0])
+    torch.testing.assert_close(policy[0], policy[1])
+    random, _ = step(a, x, actor="random")
+    assert not torch.equal(random[0], random[1])
+    assert not torch.equal(random, step(a, x, seed=1, actor="random")[0])
+
+
+def test_proposals_of_the_policy_join_the_search() -> None:
+    with_policy, without = agent(proposals=8), agent(proposals=0)
+    without.heads.load_state_dict(with_policy.heads.state_dict())
+    without.model.load_state_dict(with_policy.model.state_dict())
+    x = torch.ones(1, 3)
+    assert not torch.equal(step(with_policy, x)[0], step(without, x)[0])
+
+
+def test_without_the_action_variable_all_plans_cost_the_same() -> None:
+    def costs(**model: Any) -> torch.Tensor:
+        a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, **model})
+        generator = torch.Generator().manual_seed(0)
+        h, s = a.initial(64).filter(
+            a.model, torch.randn(64, 3, generator=generator)[:1].expand(64, 3)
+        )
+        plans = torch.randn(3, 64, 2, generator=generator)
+        return a.decision.worth(h, s, plans, torch.zeros(3, 64, 0))
+
+    blind, seeing = costs(action=False), costs(action=True)
+    assert (blind == blind[0]).all()
+    assert (seeing != seeing[0]).any()
+
+
+def test_a_reset_forgets_one_environment_only() -> None:
+    a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, "context": 3})
+    generator = torch.Generator().manual_seed(0)
+    state = a.initial(2)
+    for _ in range(3):
+        _, state, _ = a.step(torch.randn(2, 3, generator=generator), state, generator)
+    assert state.valid.all()
+    forgotten = state.reset(torch.tensor([True, False]))
+    assert not forgotten.valid[0].any()
+    assert forgotten.valid[1].all()
+    x = torch.ones(2, 3)
+    fresh = a.initial(2).filter(a.model, x)[1]
+    torch.testing.assert_close(forgotten.filter(a.model, x)[1][0], fresh[0])
+    assert not torch.equal(forgotten.filter(a.model, x)[1][1], fresh[1])
+
+
+def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
+    """A plan's value falls to its first reward where the model says the episode ends."""
+    a, x = agent(proposals=0), torch.ones(1, 3)
+    h = a.model.encode(x)
+    rows = (h, a.model.initial_state(h), torch.zeros(3, 1, 2), torch.zeros(3, 1, 0))
+    with torch.no_grad():
+        outcome(a).bias[-1], outcome(a).weight[-1] = 50.0, 0.0
+        lasting = a.decision.worth(*rows)
+        outcome(a).bias[-1] = -50.0
+        ending = a.decision.worth(*rows)
+        reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
+    torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(lasting, ending)
+
+
+def test_an_explained_plan_is_the_same_and_promises_step_by_step() -> None:
+    latent = {"kind": "gaussian", "dim": 2}
+    a = agent(
+        model={"embedding": 16, "width": 16, "simnorm_group": 4, "latent": latent},
+        planner={"kind": "mppi", "samples": 16, "elites": 4, "iterations": 2, "latent_samples": 5},
+    )
+    x = torch.ones(3, 3)
+    (quiet, short), (action, plan) = step(a, x), step(a, x, explain=True)
+    assert short is not None
+    assert plan is not None
+    assert torch.equal(quiet, action)
+    assert short.items is None
+    assert short.stats is None
+    assert plan.stats is not None
+    assert plan.items is not None
+    assert plan.items.shape == (3, 5, a.planner.config.horizon + 1)
+    torch.testing.assert_close(plan.items.sum(2).mean(1), plan.cost)
+    torch.testing.assert_close(plan.items.sum(2).std(1, correction=0), plan.spread)
+
+
+def test_acting_weights_follow_the_trained_ones() -> None:
+    a, generator = agent(average=0.25), torch.Generator().manual_seed(0)
+    shape = (8, 3)
+    batch = Batch(
+        torch.randn(8, 4, 3, generator=generator),
+        2 * torch.rand(*shape, 2, generator=generator) - 1,
+        torch.rand(shape, generator=generator),
+        torch.zeros(shape),
+        torch.ones(shape, dtype=torch.bool),
+    )
+    before = [p.clone() for p in a.model.parameters()]
+    a.update(batch, generator, updates=1000)
+    trained = list(a.learner.model.parameters())
+    assert not torch.equal(before[0], trained[0])
+    for old, acting, new in zip(before, a.model.parameters(), trained, strict=True):
+        torch.testing.assert_close(acting, 0.75 * old + 0.25 * new)
+    # Early on they follow faster: the first update is taken over whole.
+    a.update(batch, generator, updates=0)
+    for acting, new in zip(a.model.parameters(), trained, strict=True):
+        torch.testing.assert_close(acting, new)
+    assert a.learner.model.normaliser is a.model.normaliser
+    # No graph of how they came about, which would grow with every update.
+    assert all(p.is_leaf and not p.requires_grad for p in a.model.parameters())
+
+
+def test_acting_weights_can_be_the_trained_ones() -> None:
+    a = agent(average=1.0)
+    assert a.learner.model is a.model
+    assert a.learner.heads is a.heads

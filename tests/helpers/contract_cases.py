@@ -1,0 +1,150 @@
+"""The world models that the contract's tests go through. A new family is one more line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.small_models import rng
+from worldplan.agent.agent import Agent, AgentConfig
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.models.world_model import Model
+from worldplan.envs import EnvConfig, Simulator
+
+
+def normal(*lead: int, width: int, seed: int) -> Tensor:
+    return torch.randn(*lead, width, generator=rng(seed))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small model of a family, and what it promises beside the contract."""
+
+    model: dict[str, Any]  # its config
+    observation_dim: int = 3
+    action_dim: int = 2
+    differentiable: bool = True  # Pred has slopes along h, z and a
+    finite_kl: bool = True  # the posterior has a finite divergence from the prior
+    explains: bool = False  # predict with the posterior's z gives h_next back
+    trained: bool = True  # it has parameters for `learn` to train
+    uses_action: bool = True
+    learns: bool = True
+    guards_all: bool = False  # its loss looks at every embedding, those after the end too
+    env: EnvConfig | None = None  # whose simulator it is
+    observe: Callable[..., Tensor] = normal  # plausible observations (*lead, width)
+
+    def make(self, seed: int = 0, **settings: Any) -> Agent:
+        """A small agent that has seen some observations, and whose plans differ in cost."""
+        torch.manual_seed(seed)
+        small: dict[str, Any] = {
+            "heads": {"width": 16, "outcome_width": 16, "bins": 21},
+            "learner": {"horizon": 2, "batch": 8},
+            "planner": {"samples": 16, "elites": 4, "iterations": 2, "latent_samples": 2},
+            "proposals": 4,
+        }
+        if not self.learns:
+            del small["proposals"]
+        config = AgentConfig.model_validate({**small, "model": self.model, **settings})
+        simulator = Simulator(self.env, threads=1) if self.env else None
+        agent = Agent(config, self.observation_dim, self.action_dim, simulator=simulator)
+        if not agent.learns:
+            return agent
+        agent.learner.model.normaliser.update(self.x(64, seed=99))
+        generator = rng(seed + 7)  # else much of a network is blank before it is trained
+        with torch.no_grad():
+            for part in (agent.model, agent.heads):
+                for p in part.parameters():
+                    p.add_(0.2 * torch.randn(p.shape, generator=generator))
+            for acting, trained in (
+                (agent.model, agent.learner.model),
+                (agent.heads, agent.learner.heads),
+            ):
+                trained.load_state_dict(acting.state_dict())
+        return agent
+
+    def model_of(self, seed: int = 0) -> Model:
+        agent = self.make(seed)
+        return agent.learner.model if agent.learns else agent.model
+
+    def x(self, *lead: int, seed: int = 0) -> Tensor:
+        return self.observe(*lead, width=self.observation_dim, seed=seed)
+
+    def a(self, *lead: int, seed: int = 1) -> Tensor:
+        return 2 * torch.rand(*lead, self.action_dim, generator=rng(seed)) - 1
+
+    def batch(self, agent: Agent, sequences: int = 8, seed: int = 0) -> Batch:
+        """Windows of noise, as long as the learner wants them, in which one has ended."""
+        steps = agent.model.context - 1 + agent.config.learner.horizon
+        valid = torch.ones(sequences, steps, dtype=torch.bool)
+        valid[0, -1] = False
+        reward = torch.randn(sequences, steps, generator=rng(seed + 2))
+        x, a = self.x(sequences, steps + 1, seed=seed), self.a(sequences, steps, seed=seed + 1)
+        return Batch(x, a, reward, torch.zeros_like(reward), valid)
+
+
+JEPA = {"kind": "jepa", "embedding": 16, "width": 16, "memory": 8, "simnorm_group": 4}
+GAUSSIAN = {"kind": "gaussian", "dim": 4, "free_bits": 0.0}
+CATEGORICAL = {"kind": "categorical", "groups": 2, "classes": 4, "free_bits": 0.0}
+# Words have no slopes, and a value is explained to its bin: tests/test_autoregressive.py.
+AUTOREGRESSIVE = {"kind": "autoregressive", "bins": 8, "width": 8, "layers": 1, "heads": 2}
+ENSEMBLE = {"kind": "ensemble", "members": 3, "width": 16, "layers": 1}
+
+PENDULUM = EnvConfig(id="InvertedPendulum-v5", observe="state")
+
+
+def pendulum(*lead: int, width: int, seed: int) -> Tensor:
+    """States of the upright pendulum: time, positions, velocities."""
+    return 0.1 * normal(*lead, width=width, seed=seed).abs()
+
+
+GUSTS = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state")
+
+
+def near_the_bridge(*lead: int, width: int, seed: int) -> Tensor:
+    """States of the ball on the bridge: time, positions, velocities, no gust was met."""
+    x = 0.05 * normal(*lead, width=width, seed=seed).abs()
+    return x * x.new_tensor([1, 1, 1, 1, 1, 0]) + x.new_tensor([0, 0.75, 0, 1.2, 0, 0])
+
+
+SIMULATOR = Case(
+    {"kind": "simulator"},
+    observation_dim=5,
+    action_dim=1,
+    differentiable=False,
+    learns=False,
+    trained=False,
+    env=PENDULUM,
+    observe=pendulum,
+)
+
+CASES: dict[str, Case] = {
+    "jepa": Case(JEPA),
+    "jepa, memory": Case({**JEPA, "context": 3}),
+    "jepa, gaussian": Case({**JEPA, "latent": GAUSSIAN}),
+    "jepa, categorical, memory": Case({**JEPA, "latent": CATEGORICAL, "context": 2}),
+    "jepa, no action": Case({**JEPA, "action": False}, uses_action=False),
+    "jepa, vicreg": Case({**JEPA, "anti_collapse": "vicreg"}, guards_all=True),
+    "jepa, sigreg": Case(
+        {**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}, guards_all=True
+    ),
+    "ensemble, ts1": Case({**ENSEMBLE, "sampling": "ts1"}, finite_kl=False, explains=True),
+    "ensemble, tsinf": Case({**ENSEMBLE, "sampling": "tsinf"}, finite_kl=False, explains=True),
+    "autoregressive": Case(AUTOREGRESSIVE, differentiable=False, uses_action=False),
+    "autoregressive, action": Case({**AUTOREGRESSIVE, "action": True}, differentiable=False),
+    "autoregressive, action, window": Case(
+        {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
+    ),
+    "simulator": SIMULATOR,
+    "simulator, luck": replace(SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge),
+}
+
+every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])
+
+
+def some(promise: str) -> pytest.MarkDecorator:
+    """The cases that make a promise."""
+    kept = [pytest.param(c, id=k) for k, c in CASES.items() if getattr(c, promise)]
+    return pytest.mark.parametrize("case", kept)

@@ -1,0 +1,153 @@
+"""Models small enough for a test, worlds of noise for them, and how they are trained."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.learning.heads import Heads, HeadsConfig
+from worldplan.agent.learning.learner import Learner, LearnerConfig
+from worldplan.agent.models.jepa import JEPA, JEPAConfig
+
+M = TypeVar("M", bound=nn.Module)
+LATENTS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "gaussian": {"kind": "gaussian", "dim": 4},
+    "categorical": {"kind": "categorical", "groups": 2, "classes": 4},
+}
+GUARDS: dict[str, dict[str, Any]] = {
+    "simnorm": {},
+    "layernorm": {"encoder_ema": 0.01},
+    "vicreg": {},
+    "sigreg": {"sigreg_directions": 32},
+}
+
+
+class JEPALearner(Learner):
+    """A learner whose model is known to be a JEPA."""
+
+    model: JEPA
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(
+    observation: int,
+    action: int,
+    model: dict[str, Any] | None = None,
+    heads: dict[str, Any] | None = None,
+    discount: float = 0.9,
+    seed: int = 0,
+    **learner: Any,
+) -> JEPALearner:
+    """A small learner. What a test depends on is set here or there, not left to the defaults.
+
+    Weights of the model's own losses may stand among the learner's settings.
+    """
+    torch.manual_seed(seed)
+    settings = {
+        **{"horizon": 1, "learning_rate": 1e-3, "encoder_scale": 1.0, "decay": 0.5, "clip": 20.0},
+        **{"consistency": 20.0, "reward": 0.1, "continuation": 0.1, "value": 0.1},
+        **{"entropy": 1e-4, "target_rate": 0.01, "encoder_ema": 0.0, "task_gradient": True},
+        **{"vicreg_variance": 1.0, "vicreg_covariance": 0.04, "sigreg": 1.0},
+        **learner,
+    }
+    own = {k: settings.pop(k) for k in list(settings) if k in JEPAConfig.model_fields}
+    config = JEPAConfig.model_validate(
+        {"embedding": 32, "width": 64, "memory": 16, "latent": LATENTS["none"], **own}
+        | (model or {})
+    )
+    sizes = {"width": 32, "layers": 1, "outcome_width": 32, "bins": 21, "limit": 3.0}
+    jepa = JEPA(config, observation, action)
+    jepa_heads = Heads(
+        HeadsConfig.model_validate({**sizes, **(heads or {})}),
+        jepa.feature_dim,
+        jepa.latent_dim,
+        action,
+    )
+    return JEPALearner(
+        LearnerConfig.model_validate(settings),
+        jepa,
+        jepa_heads,
+        discount,
+        execution=Execution(),
+    )
+
+
+def window(x: Tensor, a: Tensor, reward: Tensor | None = None) -> Batch:
+    """Windows in which nothing ends."""
+    zero = torch.zeros(a.shape[:2])
+    return Batch(x, a, zero if reward is None else reward, zero, zero == 0)
+
+
+def train(
+    learner: Learner, draw: Callable[[torch.Generator], Batch], updates: int, seed: int = 0
+) -> dict[str, float]:
+    """Metrics of the last updates, averaged. The last fifth runs at a tenth of the speed."""
+    generator = rng(seed)
+    for _ in range(10):
+        learner.model.normaliser.update(draw(generator).observation.flatten(0, 1))
+    late = updates - updates // 5
+    sums: dict[str, float] = {}
+    for step in range(updates):
+        if step == late:
+            for group in learner.optimizer.param_groups:
+                group["lr"] *= 0.1
+        metrics = learner.update(draw(generator), generator)
+        if step >= late:
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / (updates - late)
+    return sums
+
+
+def noise_batch(
+    learner: Learner, sequences: int = 8, seed: int = 0, observation: int = 3, action: int = 2
+) -> Batch:
+    """Windows of noise in which some end, in both ways."""
+    steps, generator = learner.model.context - 1 + learner.config.horizon, rng(seed)
+    batch = window(
+        torch.randn(sequences, steps + 1, observation, generator=generator),
+        2 * torch.rand(sequences, steps, action, generator=generator) - 1,
+        torch.randn(sequences, steps, generator=generator),
+    )
+    batch.terminated[0, -1] = 1
+    batch.valid[1, -1] = False
+    return batch
+
+
+def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """Of the total loss, by name; zero where a parameter takes no part."""
+    noise = learner._noise(len(batch.reward), rng())
+    loss, _, _ = learner.losses(
+        batch.observation,
+        batch.action,
+        batch.reward,
+        batch.terminated,
+        batch.valid,
+        learner.value_scale,
+        *noise,
+    )
+    named = {f"model.{k}": p for k, p in learner.model.named_parameters() if p.requires_grad}
+    named |= {f"heads.{k}": p for k, p in learner.heads.named_parameters() if p.requires_grad}
+    grads = torch.autograd.grad(
+        loss, list(named.values()), materialize_grads=True, allow_unused=True
+    )
+    return dict(zip(named, grads, strict=True))
+
+
+def stir(model: M) -> M:
+    """Weights large enough for every input to matter."""
+    generator = rng(7)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=generator))
+    return model
+
+
+def stirred(kind: str, context: int, **model: Any) -> JEPA:
+    return stir(make(3, 2, {"latent": LATENTS[kind], "context": context, **model}).model)

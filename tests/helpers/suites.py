@@ -1,0 +1,29 @@
+"""The presets as test cases."""
+
+import importlib.util
+from importlib import resources
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from worldplan.agent.config.presets import tasks
+
+HAS_DM_CONTROL = all(importlib.util.find_spec(name) for name in ("shimmy", "dm_control"))
+TASKS = [
+    pytest.param(
+        task.name,
+        marks=pytest.mark.skipif(
+            bool(task.needs) and not HAS_DM_CONTROL, reason="needs worldplan[dm-control]"
+        ),
+    )
+    for task in tasks().values()
+]
+needs_dm_control = pytest.mark.skipif(not HAS_DM_CONTROL, reason="needs worldplan[dm-control]")
+
+
+def preset(name: str) -> dict[str, Any]:
+    text = (resources.files("worldplan.configs") / f"{name}.yaml").read_text(encoding="utf-8")
+    loaded = OmegaConf.to_container(OmegaConf.create(text))
+    assert isinstance(loaded, dict)
+    return {str(key): value for key, value in loaded.items()}

@@ -1,0 +1,56 @@
+"""A model whose future is known, and data of it."""
+
+import torch
+from torch import Tensor
+
+from tests.helpers.small_models import rng
+from worldplan.agent.data.replay import Batch
+from worldplan.agent.models.latent import Gaussian, LatentDistribution
+
+D = 3
+
+
+class World:
+    """Believes that x' = x + push * a + luck * z, with z standard normal. Remembers how many
+    steps it has filtered, and what the first observation was."""
+
+    embedding_dim = latent_dim = noise_dim = D
+    feature_dim = D
+
+    def __init__(self, push: float = 1.0, luck: float = 0.0, context: int = 1) -> None:
+        self.push, self.luck, self.context = push, luck, context
+        self.filtered: list[Tensor] = []
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def initial_state(self, h: Tensor) -> Tensor:
+        return h
+
+    def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        return h + self.push * a + self.luck * z
+
+    def expect(self, s: Tensor) -> Tensor:
+        return s
+
+    def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
+        return Gaussian(torch.zeros_like(h), torch.ones_like(h))
+
+    def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
+        raise AssertionError("the future is not known")
+
+    def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
+        self.filtered.append(torch.stack([h, h_next]))
+        return s
+
+    def features(self, h: Tensor, s: Tensor) -> Tensor:
+        return h
+
+
+def batch(steps: int = 1, count: int = 4000) -> Batch:
+    """What happens is x' = x + a: x has unit variance at first, a has variance 1/3."""
+    a = 2 * torch.rand(count, steps, D, generator=rng()) - 1
+    x = torch.randn(count, 1, D, generator=rng(1))
+    x = torch.cat([x, x + a.cumsum(1)], 1)
+    zero = torch.zeros(count, steps)
+    return Batch(x, a, zero, zero, torch.ones(count, steps, dtype=torch.bool))

@@ -1,0 +1,174 @@
+"""Risk measures against figures worked out by hand, and the plans that they lead to."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from tests.helpers.small_models import rng
+from worldplan.planners import RISKS, PlannerConfigUnion, Risk, RiskMeasure, make_planner
+from worldplan.planners.planner import stratified
+
+RISK: TypeAdapter[RiskMeasure] = TypeAdapter(Risk)
+
+COSTS = torch.tensor([1.0, 5.0, 2.0, 4.0])
+# Half the squared length: 0, 2, 0.5, 4.5
+NOISE = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, -1.0], [0.0, 3.0]])[:, None]
+
+
+@pytest.mark.parametrize(
+    ("risk", "expected"),
+    [
+        ("mean", 3.0),
+        ("worst", 5.0),
+        ("best", 1.0),
+        ({"kind": "cvar", "alpha": 1.0}, 3.0),
+        ({"kind": "cvar", "alpha": 0.5}, 4.5),
+        ({"kind": "cvar", "alpha": 0.25}, 5.0),
+        ({"kind": "cvar", "alpha": 0.01}, 5.0),
+        ({"kind": "cvar", "alpha": 0.375}, (5.0 + 0.5 * 4.0) / 1.5),
+        ({"kind": "cvar", "alpha": 0.6}, (5.0 + 4.0 + 0.4 * 2.0) / 2.4),
+        (
+            {"kind": "entropic", "beta": 0.5},
+            2.0 * math.log((math.exp(0.5) + math.exp(2.5) + math.exp(1.0) + math.exp(2.0)) / 4.0),
+        ),
+        ({"kind": "entropic", "beta": 1e-3}, 3.0),
+        ({"kind": "entropic", "beta": 1e3}, 5.0 - math.log(4.0) / 1e3),
+        ({"kind": "adversarial", "weight": 0.0}, 5.0),
+        ({"kind": "adversarial", "weight": 0.5}, 4.0),  # 1, 5 - 1, 2 - 0.25, 4 - 2.25
+        ({"kind": "adversarial", "weight": 2.0}, 1.0),  # 1, 5 - 4, 2 - 1, 4 - 9
+        ({"kind": "optimistic", "weight": 0.0}, 1.0),
+        ({"kind": "optimistic", "weight": 1.0}, 1.0),
+    ],
+)
+def test_risk_measures_by_hand(risk: Any, expected: float) -> None:
+    measure = RISK.validate_python(risk)
+    reduced = measure(COSTS.expand(2, 3, 4), NOISE)
+    assert reduced.shape == (2, 3)
+    torch.testing.assert_close(reduced, torch.full((2, 3), expected), rtol=1e-3, atol=1e-3)
+
+
+def test_the_optimist_weighs_luck_against_surprise() -> None:
+    costs = torch.tensor([5.0, 1.0, 4.8, -3.0])  # + weight * (0, 2, 0.5, 4.5)
+    for weight, expected in ((0.0, -3.0), (1.0, 1.5), (1.8, 4.6), (5.0, 5.0)):
+        measure = RISK.validate_python({"kind": "optimistic", "weight": weight})
+        assert measure(costs, NOISE).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", RISKS)
+def test_one_future_is_its_own_risk(kind: str) -> None:
+    noise = torch.zeros(1, 3, 0)  # no latent at all
+    torch.testing.assert_close(RISK.validate_python(kind)(COSTS[:, None], noise), COSTS)
+
+
+@pytest.mark.parametrize("kind", RISKS)
+def test_failed_futures_leave_an_answer(kind: str) -> None:
+    measure = RISK.validate_python(kind)
+    some = measure(torch.tensor([1.0, math.inf, math.inf, 2.0]), NOISE)
+    assert some == (1.0 if kind in ("best", "optimistic") else math.inf)
+    assert measure(torch.full((4,), math.inf), NOISE) == math.inf
+
+
+def test_risk_configs() -> None:
+    assert RISK.validate_python("cvar") == RISK.validate_python({"kind": "cvar", "alpha": 0.2})
+    measure = RISK.validate_python({"kind": "cvar", "alpha": 0.3})
+    assert RISK.validate_python(measure.model_dump()) == measure
+    for wrong in (
+        {"kind": "cvar", "alpha": 0.0},
+        {"kind": "cvar", "alpha": 1.1},
+        {"kind": "cvar", "beta": 1.0},
+        {"kind": "entropic", "beta": 0.0},
+        {"kind": "entropic", "beta": math.nan},
+        {"kind": "adversarial", "weight": -1.0},
+    ):
+        with pytest.raises(ValidationError):
+            RISK.validate_python(wrong)
+    with pytest.raises(ValueError, match=r"unknown risk measure 'cvr'. Did you mean 'cvar'"):
+        RISK.validate_python("cvr")
+
+
+def gamble(actions: Tensor, noise: Tensor) -> Tensor:
+    """Two paths: forward costs -1 or +3 by the luck of z, backward always 1.
+
+    Bad luck is z > 0.5: about 0.31 of all futures, so the gamble costs about 0.23 on average.
+    """
+    forward = actions[:, :, 0, :1] > 0.0
+    luck = torch.where(noise[:, 0, 0] > 0.5, 3.0, -1.0)
+    return torch.where(forward, luck, torch.ones_like(luck))
+
+
+# 1000 futures; f is the share of them that is unlucky.
+GAMBLE: list[tuple[Any, bool]] = [
+    ("mean", True),  # -1 + 4 f = 0.23
+    ("best", True),
+    ({"kind": "cvar", "alpha": 0.95}, True),  # (3 f - (0.95 - f)) / 0.95 = 0.3
+    ({"kind": "cvar", "alpha": 0.2}, False),
+    ("worst", False),
+    ({"kind": "entropic", "beta": 0.01}, True),
+    ({"kind": "entropic", "beta": 5.0}, False),
+    # Unlucky takes z = 0.5, a surprise of 0.125: the gamble's worst is 3 - 0.125 w, or -1.
+    ({"kind": "adversarial", "weight": 1.0}, False),
+    ({"kind": "adversarial", "weight": 20.0}, True),  # 3 - 2.5 = 0.5
+    ({"kind": "optimistic", "weight": 1.0}, True),
+]
+
+
+@pytest.mark.parametrize(("risk", "gambles"), GAMBLE)
+def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
+    config = TypeAdapter(PlannerConfigUnion).validate_python(
+        {"kind": "cem", "choose": "best", "latent_samples": 1000, "risk": risk, "horizon": 1}
+    )
+    planner = make_planner(config)
+    noise = planner.draw_noise(4, 1, 1, torch.Generator().manual_seed(0))
+    plan, _ = planner.plan(gamble, planner.initial_state(4, 1), noise)
+    assert ((plan.action > 0.0) == gambles).all()
+    z = noise.latent[:, 0, 0]
+    f = (z > 0.5).double().mean().item()
+    assert 0.28 < f < 0.34
+    closed_form = {
+        "mean": -1.0 + 4.0 * f,
+        "best": -1.0,
+        "entropic": math.log(1.0 - f + f * math.exp(0.04)) / 0.01 - 1.0,
+        "cvar": (3.0 * f - (0.95 - f)) / 0.95,
+        "adversarial": 3.0 - 20.0 * 0.5 * z[z > 0.5].min().item() ** 2,
+        "optimistic": -1.0 + 0.5 * z.square().min().item(),
+    }
+    # The safe path costs 1 in every future, but pays the searched z's surprise, almost 0.
+    expected = closed_form[config.risk.kind] if gambles else 1.0
+    assert plan.cost.tolist() == pytest.approx([expected] * 4, rel=1e-3, abs=1e-3)
+    assert plan.spread.tolist() == pytest.approx(
+        [4.0 * math.sqrt(f * (1.0 - f)) if gambles else 0.0] * 4, abs=1e-4
+    )
+
+
+def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
+    """A search would find the one step at which, by chance, nothing goes wrong."""
+    planner = make_planner(
+        TypeAdapter(PlannerConfigUnion).validate_python(
+            {"kind": "mppi", "latent_samples": 10, "horizon": 300}
+        )
+    )
+    luck = planner.draw_noise(1, 1, 2, rng()).latent
+    assert luck.shape == (10, 300, 2)
+    tenths = torch.special.ndtr(luck.double()).mul(10).floor().long()
+    expected = torch.arange(10)[:, None, None].expand_as(tenths)
+    torch.testing.assert_close(tenths.sort(0).values, expected)
+    assert luck.mean() == pytest.approx(0.0, abs=0.01)
+    assert luck.std() == pytest.approx(1.0, abs=0.02)
+    # Independent from step to step and of the other entry, and different futures.
+    related = torch.corrcoef(
+        torch.stack([luck[:, 1:, 0], luck[:, :-1, 0], luck[:, 1:, 1]]).flatten(1)
+    )
+    assert (related - torch.eye(3)).abs().max() < 0.08
+    torch.testing.assert_close(luck, planner.draw_noise(1, 1, 2, rng()).latent)
+    assert not luck.equal(planner.draw_noise(1, 1, 2, rng(1)).latent)
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1 - 2**-24])
+def test_luck_is_finite_whatever_is_drawn(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest float below 1 is rounded to the end of the last of a thousand strata."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, drawn))
+    assert stratified((1000, 2, 1)).isfinite().all()

@@ -1,0 +1,35 @@
+"""An agent that plans in the world model it learns.
+
+    import worldplan
+
+    agent = worldplan.load("runs/X")
+    env = worldplan.make_env("InvertedPendulum-v5")
+
+In a checkout the folders beside this file are links to the sources at its root.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldplan.agent import Agent, load
+    from worldplan.envs import make_env
+
+__version__ = importlib.metadata.version("worldplan")
+__all__ = ["Agent", "__version__", "load", "make_env"]
+
+# Imported when first used: `import worldplan.planners` needs no simulator and no learner.
+_HOMES = {"Agent": "agent", "load": "agent", "make_env": "envs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'worldplan' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"worldplan.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
