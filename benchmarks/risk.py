@@ -37,7 +37,7 @@ from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.experiments.compare.trial import trained
 from worldplan.agent.models.simulator import simulator_of
-from worldplan.agent.training.record import write_json
+from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.restore import config_json, load_weights, weights
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.tasks.gorge import route_of

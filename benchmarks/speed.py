@@ -32,7 +32,7 @@ from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.replay import Batch
 from worldplan.agent.learning.compiling import resolve
-from worldplan.agent.training.record import write_json
+from worldplan.agent.training.atomic import write_json
 
 SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run
 aten = torch.ops.aten

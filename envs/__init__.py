@@ -1,14 +1,18 @@
 """Environments: any Gymnasium id made into flat float32 observations and actions in [-1, 1]."""
 
-from worldplan.envs.make import EnvConfig, make_env, make_vector
+from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.render import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
+from worldplan.envs.spec import ActionSpec, EnvConfig, EnvironmentSpec, ObservationSpec
 from worldplan.envs.vector import VectorEnv, goals_of
 from worldplan.envs.wrappers import EnvironmentFault
 
 __all__ = [
+    "ActionSpec",
     "EnvConfig",
     "EnvironmentFault",
+    "EnvironmentSpec",
+    "ObservationSpec",
     "Simulated",
     "Simulator",
     "VectorEnv",

@@ -9,15 +9,15 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
-from pydantic import BaseModel, ConfigDict, Field
 
 from worldplan.envs.physics import ObserveState
+from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
@@ -29,21 +29,6 @@ _OWN = {
     "worldplan/Reach-v0": ("worldplan.envs.tasks.reach:Reach", 50),
     "worldplan/TwoRooms-v0": ("worldplan.envs.tasks.rooms:TwoRooms", 200),
 }
-
-
-class EnvConfig(BaseModel):
-    """Which environment, and how often it is acted upon."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    """Any Gymnasium id; `module:EnvId` imports `module` first; `dm_control/...` is by shimmy."""
-    action_repeat: int = Field(default=1, ge=1)
-    """Simulator frames per decision."""
-    kwargs: dict[str, Any] = {}
-    """Passed to `gymnasium.make`."""
-    observe: Literal["observation", "state"] = "observation"
-    """What the agent sees: what the environment shows, or MuJoCo's whole state."""
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
@@ -76,7 +61,7 @@ def make_vector(config: EnvConfig, num_envs: int) -> VectorEnv:
     """Make `num_envs` copies of one environment. Raises what `make_env` raises."""
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    return VectorEnv([make_env(config) for _ in range(num_envs)])
+    return VectorEnv([make_env(config) for _ in range(num_envs)], config)
 
 
 def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:

@@ -13,9 +13,10 @@ import numpy as np
 from mujoco import rollout
 from numpy.typing import ArrayLike, NDArray
 
-from worldplan.envs.make import EnvConfig, make_env
+from worldplan.envs.make import make_env
 from worldplan.envs.physics import STATE, physics_of
 from worldplan.envs.rewards import Bools, Floats, Frames, Onset, task_of
+from worldplan.envs.spec import EnvConfig, EnvironmentSpec
 
 # Of gymnasium.make's arguments, those that leave the reward as it is.
 _HARMLESS = ("frame_skip", "max_episode_steps", "reset_noise_scale", "task_kwargs")
@@ -63,8 +64,8 @@ class Simulator:
         self._size = mujoco.mj_stateSize(self._model, STATE)
         self._rescale = env.get_wrapper_attr("rescale")
         seconds: float = env.get_wrapper_attr("dt")
-        (self.state_dim,) = env.observation_space.shape or (0,)
-        (self.action_dim,) = env.action_space.shape or (0,)
+        self.spec = EnvironmentSpec.of(env, config)
+        self.state_dim, self.action_dim = self.spec.observation.size, self.spec.action.size
         env.close()
         self._repeat = config.action_repeat
         self.chances = self._task.chances * self._repeat

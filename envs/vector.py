@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldplan.envs.spec import EnvConfig, EnvironmentSpec
 from worldplan.envs.wrappers import Array, FlatEnv
 
 Mask = NDArray[np.bool_]
@@ -21,13 +22,15 @@ class VectorEnv:
     `max_episode_steps` is the environment's time limit in decisions, None if unknown.
     """
 
-    def __init__(self, envs: Sequence[FlatEnv]) -> None:
+    def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
+        """Steps `envs`, which were made by `config` if it is given."""
         self._envs = list(envs)
         self.num_envs = len(self._envs)
-        (self.observation_dim,) = self._envs[0].observation_space.shape or (0,)
-        (self.action_dim,) = self._envs[0].action_space.shape or (0,)
+        self.spec = EnvironmentSpec.of(self._envs[0], config)
         self.max_episode_steps: int | None = self._envs[0].get_wrapper_attr("max_episode_steps")
-        self._observations = np.zeros((self.num_envs, self.observation_dim), np.float32)
+        self._observations: Array = np.zeros(
+            (self.num_envs, *self.spec.observation.shape), self.spec.observation.dtype
+        )
 
     def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
         """Start new episodes where `mask` (B,) is true (default: everywhere), each on its seed.
@@ -50,11 +53,9 @@ class VectorEnv:
         environment that is not active keeps its observation, with reward 0 and both flags false.
         """
         active = self._mask(active)
-        if np.shape(actions) != (self.num_envs, self.action_dim):
-            raise ValueError(
-                f"expected actions of shape {(self.num_envs, self.action_dim)}, "
-                f"got {np.shape(actions)}"
-            )
+        expected = (self.num_envs, self.spec.action.size)
+        if np.shape(actions) != expected:
+            raise ValueError(f"expected actions of shape {expected}, got {np.shape(actions)}")
         rewards = np.zeros(self.num_envs, np.float32)
         terminated = np.zeros(self.num_envs, np.bool_)
         truncated = np.zeros(self.num_envs, np.bool_)

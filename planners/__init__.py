@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from worldplan.planners.actions import ActionSpace, Box
 from worldplan.planners.cem import CEM, CEMConfig
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.cost import ItemisedCost, TrajectoryCost
@@ -31,14 +32,16 @@ PlannerConfigUnion = Annotated[
 ]
 
 
-def make_planner(config: PlannerConfig) -> Planner[Any]:
-    """Makes the planner that the config is for."""
-    return PLANNERS[config.kind](config)
+def make_planner(config: PlannerConfig, actions: ActionSpace) -> Planner[Any]:
+    """Makes the planner that the config is for; `actions` is the space that it searches."""
+    return PLANNERS[config.kind](config, actions)
 
 
 __all__ = [
     "PLANNERS",
     "RISKS",
+    "ActionSpace",
+    "Box",
     "CEMConfig",
     "GradientConfig",
     "ICEMConfig",

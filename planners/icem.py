@@ -39,12 +39,11 @@ class ICEM(Planner[ICEMConfig]):
     def draw_noise(
         self,
         batch: int,
-        action_dim: int,
         latent_dim: int,
         generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        device: torch.device | None = None,
     ) -> PlanNoise:
-        noise = super().draw_noise(batch, action_dim, latent_dim, generator, device)
+        noise = super().draw_noise(batch, latent_dim, generator, device)
         return replace(noise, actions=colour(noise.actions, self.config.beta))
 
     def propose(

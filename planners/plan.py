@@ -47,7 +47,7 @@ class PlanState:
         horizon: int,
         action_dim: int,
         elites: int = 0,
-        device: torch.device | str | None = None,
+        device: torch.device | None = None,
     ) -> "PlanState":
         """State before the first plan, for a planner that carries over so many elites."""
         return cls(

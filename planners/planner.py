@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from worldplan.planners.actions import ActionSpace
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.cost import ItemisedCost, TrajectoryCost
@@ -21,12 +22,12 @@ C = TypeVar("C", bound=PlannerConfig)
 
 
 class Planner(ABC, Generic[C]):
-    """Searches for the action sequence of lowest cost. Holds its config, and remembers nothing."""
+    """Searches for the action sequence of lowest cost. Remembers nothing from plan to plan."""
 
-    differentiates = False  # whether the algorithm needs the slope of the cost
+    differentiates = False  # whether the algorithm needs the gradient of the cost
 
-    def __init__(self, config: C) -> None:
-        self.config = config
+    def __init__(self, config: C, actions: ActionSpace) -> None:
+        self.config, self.actions = config, actions
 
     @abstractmethod
     def update(
@@ -63,29 +64,26 @@ class Planner(ABC, Generic[C]):
         """
         return torch.addcmul(mean[:, None], std[:, None], noise)
 
-    def initial_state(
-        self, batch: int, action_dim: int, device: torch.device | str | None = None
-    ) -> PlanState:
+    def initial_state(self, batch: int, device: torch.device | None = None) -> PlanState:
         """State before the first plan."""
         c = self.config
-        return PlanState.initial(batch, c.horizon, action_dim, c.kept, device)
+        return PlanState.initial(batch, c.horizon, self.actions.size, c.kept, device)
 
     def draw_noise(
         self,
         batch: int,
-        action_dim: int,
         latent_dim: int,
         generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        device: torch.device | None = None,
     ) -> PlanNoise:
-        """Draws the luck of one call of `plan`."""
+        """Draws the noise of one call of `plan`."""
         c = self.config
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, device=device)
 
         return PlanNoise(
-            actions=normal(c.iterations, batch, c.samples, c.horizon, action_dim),
+            actions=normal(c.iterations, batch, c.samples, c.horizon, self.actions.size),
             latent=stratified((c.latent_samples, c.horizon, latent_dim), generator, device),
             select=torch.rand(batch, generator=generator, device=device),
         )
@@ -189,7 +187,7 @@ class Planner(ABC, Generic[C]):
 
     def _evaluate(self, cost: TrajectoryCost, actions: Tensor, noise: Tensor) -> Candidates:
         """Costs candidates (B, N, T, A): the one place of bounds, non-finite costs and risk."""
-        actions = actions.clamp(-1.0, 1.0).requires_grad_(self.differentiates)
+        actions = self.actions.executable(actions).requires_grad_(self.differentiates)
         with torch.set_grad_enabled(self.differentiates):
             futures = cost(actions, noise)
             if futures.shape != (*actions.shape[:2], len(noise)):
@@ -253,7 +251,7 @@ class Planner(ABC, Generic[C]):
 def stratified(
     shape: tuple[int, int, int],
     generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Standard normal noise (M, T, Z), each entry spread evenly over the M futures.
 

@@ -17,19 +17,28 @@ from worldplan.planners import PlanState
 
 @dataclass(frozen=True)
 class ActorState:
-    """All that acting remembers; goes into `Agent.step` and comes back out."""
+    """All that acting remembers; goes into an actor and comes back out."""
 
     plan: PlanState
     observations: Tensor  # (B, C, D), oldest first
     actions: Tensor  # (B, C, A)
     valid: Tensor  # (B, C) bool, the step is of this episode
+    goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
 
-    def reset(self, mask: Tensor) -> ActorState:
-        """Forgets the past of environments in mask (B,)."""
-        return replace(self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None])
+    def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
+        """Episodes begin in the environments in mask (B,): their past is forgotten.
+
+        Args:
+            goal: (B, D) of all environments from now on.
+        """
+        mask = mask.to(self.valid.device)
+        goal = None if goal is None else goal.to(self.valid.device)
+        return replace(
+            self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None], goal=goal
+        )
 
     def remember(self, observation: Tensor, action: Tensor) -> ActorState:
-        """Adds what was seen (B, D) and done (B, A), and drops the oldest step."""
+        """Adds an observation (B, D) and the action (B, A) taken on it; drops the oldest step."""
         if not self.valid.shape[1]:
             return self
         return replace(

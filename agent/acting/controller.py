@@ -1,4 +1,4 @@
-"""One decision: encode, propose, search, by what plans are worth.
+"""One decision: encode, propose, search for the plan of the best score.
 
 Shapes: B environments, D observation, A action, H embedding, S state, P proposals, N candidates,
 M latent samples, T horizon, E latent noise, R = B*N*M rows imagined side by side.
@@ -7,115 +7,136 @@ M latent samples, T horizon, E latent noise, R = B*N*M rows imagined side by sid
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldplan.agent.acting.actor_state import ActorState
-from worldplan.agent.acting.imagination import (
-    goal_distance,
-    imagine,
-    itemised_return,
-    learned_return,
-    propose,
-    side_by_side,
-)
-from worldplan.agent.acting.objective import Objective, Purpose
+from worldplan.agent.acting.imagination import propose, side_by_side
+from worldplan.agent.acting.objective import GoalDistance, Objective
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
-from worldplan.agent.models.simulator import SimulatorModel
 from worldplan.agent.models.world_model import Model
 from worldplan.planners import ItemisedCost, Plan, Planner, PlanNoise, PlanState
 
-Luck = tuple[PlanNoise, Tensor | None, Tensor | None]
+
+@dataclass(frozen=True)
+class ControllerNoise:
+    """All that is random in B decisions. Without proposals their noise is None."""
+
+    plan: PlanNoise
+    action: Tensor | None = None  # (T, B, P, A) of the policy that proposes
+    latent: Tensor | None = None  # (T, B, P, E) of what comes of its actions
 
 
-class Decision:
-    """Joins model, heads and planner, none of which knows of the others. Remembers nothing."""
+class Controller:
+    """Joins model, heads and planner, none of which knows of the others."""
 
     def __init__(
         self,
         model: Model,
         heads: Heads | None,
         planner: Planner[Any],
-        discount: float,
+        default: Objective | None,
         proposals: int,
         execution: Execution,
     ) -> None:
+        """Plans for `default` where nothing else is asked for; None if no reward was learned."""
         self.model, self.heads, self.planner = model, heads, planner
-        self.discount, self.proposals = discount, proposals
-        # A decision is compiled whole, unless its loop must look at a clock or at slopes: then
+        self.default, self.proposals = default, proposals
+        # What the user asks for in place of it: see `Agent.aim` and `Agent.minimise`.
+        self.goal: Tensor | None = None
+        self.objective: Objective | None = None
+        self.device = device = execution.device
+        # A decision is compiled whole, unless its loop must look at a clock or at gradients: then
         # what it calls is. Into a simulator, which has no heads, the compiler cannot see.
         compiled = execution.compiled and heads is not None and not model.unrolls
         precision = execution.plan_precision
         whole = compiled and planner.config.deadline_ms is None and not planner.differentiates
-        self._whole = prepare(self.decide, whole, precision, wrapped=True)
-        self._plainly = prepare(self.decide, False, precision)
-        self._worth = prepare(self.worth, compiled and not whole, dynamic=True)
+        self._whole = prepare(self.decide, whole, precision, device, wrapped=True)
+        self._plainly = prepare(self.decide, False, precision, device)
+        self._score = prepare(self.score, compiled and not whole, device=device, dynamic=True)
 
     def __call__(
-        self, observation: Tensor, state: ActorState, luck: Luck, purpose: Purpose, explain: bool
+        self,
+        observation: Tensor,
+        state: ActorState,
+        noise: ControllerNoise,
+        goal: Tensor | None = None,
+        objective: Objective | None = None,
+        explain: bool = False,
     ) -> tuple[Plan, PlanState]:
-        """As `decide`, and as fast as can be: a user's objective and an explanation are not."""
-        goal, objective = purpose.goal, purpose.objective
-        if explain:
-            return self.decide(observation, goal, state, *luck, objective, explain=True)
-        if objective is not None:
-            return self._plainly(observation, goal, state, *luck, objective)
-        return self._whole(observation, goal, state, *luck)
+        """As `decide`, and as fast as can be: a user's objective and an explanation are slower.
 
-    def luck(self, batch: int, action_dim: int, generator: torch.Generator) -> Luck:
-        """Noise of B decisions: the planner's, the proposing policy's and its futures'."""
-        noise = self.planner.draw_noise(batch, action_dim, self.model.noise_dim, generator)
+        Raises:
+            ValueError: there is nothing to plan for, or not one goal a plan.
+        """
+        if self.default is None and goal is None and objective is None:
+            raise ValueError(
+                "the planner of an agent that learned no reward has nothing to act for; expected "
+                "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
+            )
+        if goal is not None and len(goal) not in (1, len(observation)):
+            raise ValueError(f"expected one goal, or one for each of {len(observation)}, got {len(goal)}")
+        if explain:
+            return self.decide(observation, state, noise, goal, objective, explain=True)
+        if objective is not None:
+            return self._plainly(observation, state, noise, goal, objective)
+        return self._whole(observation, state, noise, goal)
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> ControllerNoise:
+        """Of B decisions: the planner's, the proposing policy's and that of its futures."""
+        E = self.model.noise_dim
+        plan = self.planner.draw_noise(batch, E, generator, self.device)
         P, T = self.proposals, self.planner.config.horizon
         if not P:
-            return noise, None, None
-        will = torch.randn(T, batch, P, action_dim, generator=generator)
-        will[:, :, 0] = 0  # the first proposal is the policy's mode
-        return noise, will, torch.randn(T, batch, P, self.model.noise_dim, generator=generator)
+            return ControllerNoise(plan)
+
+        def normal(width: int) -> Tensor:
+            return torch.randn(T, batch, P, width, generator=generator, device=self.device)
+
+        action = normal(self.planner.actions.size)
+        action[:, :, 0] = 0  # the first proposal is the policy's mode
+        return ControllerNoise(plan, action, normal(E))
 
     def decide(
         self,
         observation: Tensor,
-        goal: Tensor | None,
         state: ActorState,
-        noise: PlanNoise,
-        will: Tensor | None,
-        luck: Tensor | None,
+        noise: ControllerNoise,
+        goal: Tensor | None = None,
         objective: Objective | None = None,
         explain: bool = False,
     ) -> tuple[Plan, PlanState]:
-        """Encode, propose, search; will (T,B,P,A) and luck (T,B,P,E) are None without proposals."""
+        """Encode, propose, search: for an objective, for a goal (B, D), or else for the default."""
         began = None if self.planner.config.deadline_ms is None else time.perf_counter()
         h, s = state.filter(self.model, observation)
         proposals = None
-        if will is not None and luck is not None:
+        if noise.action is not None and noise.latent is not None:
             assert self.heads is not None
-            proposals = propose(self.model, self.heads, h, s, will, luck)
-        target = None if goal is None else self.model.encode(goal)
+            proposals = propose(self.model, self.heads, h, s, noise.action, noise.latent)
         # What is compiled on its own cannot hold a user's function.
-        worth = self._worth if objective is None else self.worth
+        score = self._score if objective is None else self.score
+        target = None if goal is None else self.model.encode(goal)
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            value = worth(*side_by_side(h, s, actions, latent), target, objective)
+            value = score(*side_by_side(h, s, actions, latent), target, objective)
             return -value.view(*actions.shape[:2], latent.shape[0])
 
         if not explain:
-            return self.planner.search(cost, state.plan, noise, proposals, began=began)
+            return self.planner.search(cost, state.plan, noise.plan, proposals, began=began)
 
         def items(actions: Tensor, latent: Tensor) -> Tensor:
-            assert self.heads is not None
-            future = imagine(self.model, *side_by_side(h, s, actions, latent))
-            parts = itemised_return(self.heads, self.discount, future)
+            imagined = self.model.imagine(*side_by_side(h, s, actions, latent))
+            parts = self._objective(target, objective).items(imagined)
             return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
 
-        # A goal, a user's cost and a simulator's return are told as one sum.
-        learned = goal is None and objective is None and self.heads is not None
-        explained = ItemisedCost(cost, items) if learned else cost
-        return self.planner.search(explained, state.plan, noise, proposals, True, began=began)
+        explained = ItemisedCost(cost, items)
+        return self.planner.search(explained, state.plan, noise.plan, proposals, True, began=began)
 
-    def worth(
+    def score(
         self,
         h: Tensor,
         s: Tensor,
@@ -124,14 +145,14 @@ class Decision:
         target: Tensor | None = None,
         objective: Objective | None = None,
     ) -> Tensor:
-        """Of rows imagined side by side (R,): by an objective, nearness to a target (B, H), or else
-        the return; the more the better."""
-        if isinstance(self.model, SimulatorModel):
-            return self.model.true_return(s, actions, noise, self.discount)
-        future = imagine(self.model, h, s, actions, noise)
-        if objective is not None:
-            return objective(future)
+        """Of rows imagined side by side (R,), on the way to a target (B, H) if there is one."""
+        imagined = self.model.imagine(h, s, actions, noise)
+        return self._objective(target, objective)(imagined)
+
+    def _objective(self, target: Tensor | None, given: Objective | None) -> Objective:
+        if given is not None:
+            return given
         if target is not None:
-            return -goal_distance(future, target)
-        assert self.heads is not None
-        return learned_return(self.model, self.heads, self.discount, future)
+            return GoalDistance(target)
+        assert self.default is not None, "checked before the search"
+        return self.default

@@ -136,7 +136,7 @@ def evaluate(
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
     from worldplan.agent.evaluation.statistics import summary
-    from worldplan.agent.training.record import write_json
+    from worldplan.agent.training.atomic import write_json
     from worldplan.agent.training.restore import load_with_config
     from worldplan.envs import make_vector
 

@@ -10,24 +10,42 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from worldplan.agent.agent import AgentConfig
+from worldplan.agent.config.names import dotted
+from worldplan.agent.config.renamed import RENAMED, present_name
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.models.registry import ModelConfigUnion
+from worldplan.agent.models.world_model import ModelConfig
+
+_FAMILY: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfigUnion)
 
 
 def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Merges dotted `key=value` overrides onto base and validates the whole.
 
     `planner.x` is short for `agent.planner.x`; likewise model, heads, learner. Where an override
-    asks for another kind, what base sets for its own kind alone is left out.
+    asks for another kind, what base sets for its own kind alone is left out. What the family of
+    world models sets by default stands above base and beneath the overrides.
 
     Raises:
         ValueError: an override that is not `key=value`, an unknown key (the nearest one is named),
             a value of the wrong type or out of range.
     """
-    merged = OmegaConf.create(dict(base))
     given = [_parse(override) for override in overrides]
+    content = _merge(base, given)
+    if defaults := _of_family(content):
+        content = _merge(_merge(base, list(dotted(defaults))), given)
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
+
+
+def _merge(base: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Base with dotted settings put onto it, one after the other."""
+    merged = OmegaConf.create(dict(base))
     for key, value in given:
         _leave_out(merged, key.removesuffix(".kind"), value)
     for key, value in given:
@@ -39,10 +57,19 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
         except OmegaConfBaseException as error:
             raise ValueError(f"cannot set {key!r}: {error}") from error
     content = OmegaConf.to_container(merged)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _of_family(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the family of world models that is asked for sets by default."""
+    agent = content.get("agent")
+    model = agent.get("model") if isinstance(agent, dict) else None
     try:
-        return RunConfig.model_validate(content)
-    except ValidationError as error:
-        raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
+        family: ModelConfig = _FAMILY.validate_python(model or {})
+    except ValidationError:
+        return {}  # to be refused with all else that is wrong
+    return family.defaults()
 
 
 def _parse(override: str) -> tuple[str, Any]:
@@ -50,8 +77,9 @@ def _parse(override: str) -> tuple[str, Any]:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ValueError(f"expected KEY=VALUE, got {override!r}; for example: seed=3")
-    if key.split(".")[0] in AgentConfig.model_fields:
+    if key.split(".")[0] in AgentConfig.model_fields or f"agent.{key}" in RENAMED:
         key = f"agent.{key}"
+    key = present_name(key)
     try:
         parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
     except Exception as error:
@@ -85,7 +113,9 @@ def _spell_out_kinds(merged: DictConfig, key: str) -> None:
 
 def _explain(error: Any) -> str:
     """One line for one of pydantic's errors."""
-    *parents, last = [str(part) for part in error["loc"]] or ["config"]
+    if not error["loc"]:  # of settings that do not go together
+        return str(error["msg"].removeprefix("Value error, "))
+    *parents, last = [str(part) for part in error["loc"]]
     if error["type"] != "extra_forbidden":
         key = ".".join(_walk([*parents, last])[0])
         return f"{key}: {error['msg'].removeprefix('Value error, ')}; got {error['input']!r}"

@@ -1,4 +1,4 @@
-"""The resolved configuration of a run: defaults, then suite, then preset, then `key=value`."""
+"""The resolved configuration of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.data.replay import ReplayConfig
-from worldplan.agent.learning.compiling import Compile, Precision
-from worldplan.agent.models.simulator import is_simulator
+from worldplan.agent.learning.compiling import Compile, Device, Precision
 from worldplan.envs import EnvConfig
 
 
@@ -31,9 +30,7 @@ class RunConfig(BaseModel):
     seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
     updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
     eval_interval: int = Field(
-        default=0,
-        ge=1,
-        description="decisions between evaluations; default: steps / 10, or steps for a simulator",
+        default=0, ge=1, description="decisions between evaluations; default: steps / 10"
     )
     eval_episodes: int = Field(default=3, ge=1, description="held-out episodes per evaluation")
     final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
@@ -47,6 +44,7 @@ class RunConfig(BaseModel):
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
     threads: int = Field(default=0, ge=0, description="of PyTorch; 0: as many as it likes")
+    device: Device = Field(default="auto", description="auto: CUDA where there is, else the CPU")
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
     update_precision: Precision = Field(
         default="auto", description="of an update's matrix products; auto: the faster one here"
@@ -63,35 +61,16 @@ class RunConfig(BaseModel):
         steps = values.get("steps", 50_000) if isinstance(values, dict) else None
         if not isinstance(steps, int | float) or steps % 1:
             return values  # to be refused: no whole number
-        evaluations = 1 if _simulates(values) else 10  # a simulator stays as it is
-        default = {"eval_interval": evaluations, "checkpoint_interval": 10, "log_interval": 50}
+        default = {"eval_interval": 10, "checkpoint_interval": 10, "log_interval": 50}
         given = {k: v for k, v in values.items() if v is not None}
         return {**{k: max(1, int(steps) // share) for k, share in default.items()}, **given}
 
-    @model_validator(mode="before")
-    @classmethod
-    def _a_simulator_sees_the_state(cls, values: Any) -> Any:
-        if _simulates(values) and isinstance(values.get("env"), dict):
-            return {**values, "env": {"observe": "state", **values["env"]}}
-        return values
-
     @model_validator(mode="after")
-    def _a_simulator_sees_nothing_else(self) -> RunConfig:
-        if is_simulator(self.agent.model) and self.env.observe != "state":
-            raise ValueError(
-                "model.kind=simulator starts from MuJoCo's state; expected env.observe=state, got "
-                f"{self.env.observe}"
-            )
+    def _the_model_can_do_it(self) -> RunConfig:
+        self.agent.model.check(self)
         return self
 
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_says_on_and_off_for_booleans(cls, value: Any) -> Any:
         return {True: "on", False: "off"}.get(value, value)
-
-
-def _simulates(values: Any) -> bool:
-    """Whether a run's settings, still as the user wrote them, are for a simulator."""
-    agent = values.get("agent") if isinstance(values, dict) else None
-    model = agent.get("model") if isinstance(agent, dict) else getattr(agent, "model", None)
-    return is_simulator(model)

@@ -1,4 +1,4 @@
-"""Episodes as data: collected without reward or aim, written, and read again.
+"""Episodes as data: written, and read again.
 
 Shapes: L decisions of an episode, K transitions of a data set, D observation, A action.
 """
@@ -6,21 +6,13 @@ Shapes: L decisions of an episode, K transitions of a data set, D observation, A
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from worldplan.agent.data.seeds import training_seed
-from worldplan.envs import EnvConfig, make_env
-from worldplan.planners.icem import colour
 
-Collector = Literal["noise", "random"]
-_LONGEST = 1000  # decisions of an episode in an environment without a time limit
 
 
 @dataclass(frozen=True)
@@ -32,57 +24,6 @@ class Episode:
     reward: NDArray[np.float32]  # (L,)
     terminated: bool
     truncated: bool
-
-
-def collect(
-    env: EnvConfig,
-    steps: int,
-    actor: Collector = "noise",
-    seed: int = 0,
-    watch: Callable[[int], None] | None = None,
-) -> list[Episode]:
-    """Episodes of `steps` decisions in all, none of them meant; the last one is cut there.
-
-    `random` draws each action anew, uniform in [-1, 1]. `noise` is pink over an episode and clipped
-    to [-1, 1]: it goes on in a direction for a while, and so comes further (Eberhard et al. 2023,
-    https://openreview.net/forum?id=hQ9V5QN27eS). Seeds are those of training, never held-out ones.
-    """
-    world = make_env(env)
-    generator = torch.Generator().manual_seed(seed)
-    limit = world.get_wrapper_attr("max_episode_steps") or _LONGEST
-    assert world.action_space.shape is not None
-    shape = (limit, *world.action_space.shape)
-    episodes: list[Episode] = []
-    left = steps
-    while left:
-        if actor == "noise":
-            plan = colour(torch.randn(shape, generator=generator), beta=1.0).clamp(-1, 1)
-        else:
-            plan = 2 * torch.rand(shape, generator=generator) - 1
-        observation, _ = world.reset(seed=training_seed(seed, len(episodes)))
-        observations, rewards = [observation], []
-        terminated = truncated = False
-        for action in plan[:left].numpy():
-            observation, reward, terminated, truncated, _ = world.step(action)
-            observations.append(observation)
-            rewards.append(reward)
-            if terminated or truncated:
-                break
-        length = len(rewards)
-        episodes.append(
-            Episode(
-                np.stack(observations),
-                plan[:length].numpy(),
-                np.asarray(rewards, np.float32),
-                terminated,
-                not terminated,
-            )
-        )
-        left -= length
-        if watch is not None:
-            watch(steps - left)
-    world.close()
-    return episodes
 
 
 def write_dataset(path: Path, episodes: list[Episode]) -> int:

@@ -22,8 +22,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from worldplan.envs import EnvironmentSpec
+
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 class ReplayConfig(BaseModel):
@@ -71,16 +72,16 @@ class Replay:
     def __init__(
         self,
         directory: Path,
+        spec: EnvironmentSpec,
         num_envs: int,
-        observation_dim: int,
-        action_dim: int,
         capacity: int,
         slack: int,
         *,
         resume: bool = False,
     ) -> None:
-        if min(num_envs, observation_dim, action_dim) < 1 or slack < 0:
-            sizes = f"{num_envs=}, {observation_dim=}, {action_dim=}, {slack=}"
+        observation, action = spec.observation, spec.action
+        if min(num_envs, observation.size, action.size) < 1 or slack < 0:
+            sizes = f"{num_envs=}, {observation=}, {action=}, {slack=}"
             raise ValueError(f"replay sizes must be at least 1, and slack 0: got {sizes}")
         if capacity < 2 * num_envs:
             raise ValueError(f"replay capacity is {capacity} rows, {num_envs} streams need 2 each")
@@ -92,8 +93,8 @@ class Replay:
         # One record per row, so that a window lies in one place of the disk and of the cache.
         record = np.dtype(
             [
-                ("observation", np.float32, (observation_dim,)),
-                ("action", np.float32, (action_dim,)),
+                ("observation", observation.dtype, observation.shape),
+                ("action", np.float32, (action.size,)),
                 ("reward", np.float32),
                 ("terminated", np.bool_),
                 ("transition", np.bool_),  # the next row is of the same episode
@@ -126,7 +127,7 @@ class Replay:
         run, whose environment starts afresh, just begins.
         """
         self._check_env(env)
-        x = _numbers("observation", observation, self._data["observation"].shape[1:])
+        x = _numbers("observation", observation, self._data.dtype["observation"])
         self._append(env, x)
         self._open[env] = True
 
@@ -148,9 +149,9 @@ class Replay:
         self._check_env(env)
         if not self._open[env]:
             raise ValueError(f"add to stream {env} without an episode: call begin first")
-        x = _numbers("next_observation", next_observation, self._data["observation"].shape[1:])
-        a = _numbers("action", action, self._data["action"].shape[1:])
-        r = _numbers("reward", reward, ())
+        x = _numbers("next_observation", next_observation, self._data.dtype["observation"])
+        a = _numbers("action", action, self._data.dtype["action"])
+        r = _numbers("reward", reward, self._data.dtype["reward"])
         at = self._place(env, int(self._head[env]) - 1)
         row = self._data[at]
         row["action"], row["reward"], row["terminated"] = a, r, terminated
@@ -253,7 +254,7 @@ class Replay:
             missing = len(todo)
         return env, row
 
-    def _append(self, env: int, observation: Floats) -> None:
+    def _append(self, env: int, observation: npt.NDArray[Any]) -> None:
         """Write an observation-only row, and forget the oldest if the stream is full."""
         head = int(self._head[env])
         leaves = head - self._keep
@@ -288,10 +289,12 @@ def _open(path: Path, rows: int, dtype: np.dtype[Any], resume: bool) -> np.memma
     return file
 
 
-def _numbers(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
+def _numbers(name: str, value: npt.ArrayLike, field: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The value in a field's shape and dtype."""
+    shape = field.shape
     # Checked after the cast: what overflows float32 is as bad as what came infinite.
     with np.errstate(over="ignore"):
-        array = np.asarray(value).astype(np.float32)
+        array = np.asarray(value).astype(field.base)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     if not np.isfinite(array).all():

@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.acting.actors import Actor
+from worldplan.agent.acting.rollout import Reset, rollout
+from worldplan.agent.agent import Agent
 from worldplan.envs import VectorEnv
 
 
@@ -21,7 +23,7 @@ from worldplan.envs import VectorEnv
 class Evaluation:
     """What B episodes gave."""
 
-    actor: Actor
+    actor: str
     seeds: list[int]
     returns: NDArray[np.float64]  # (B,) undiscounted
     lengths: NDArray[np.int64]  # (B,) decisions
@@ -37,48 +39,45 @@ def evaluate(
     agent: Agent,
     env: VectorEnv,
     seeds: list[int],
-    actor: Actor = "planner",
+    actor: str | Actor[Any] = "planner",
     watch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Runs one episode per seed; B = env.num_envs must be their number.
+    """Plays one episode per seed; B = env.num_envs must be their number.
 
-    Where the task sets a goal, the agent aims at it, unless it was given an objective.
+    Where the task sets a goal, the agent aims at it, unless it was given a cost.
 
-    `watch` is called with the number of decisions made so far.
+    Args:
+        actor: one of the agent's by its name, or another.
+        watch: called with the number of decisions made so far.
     """
     if len(seeds) != env.num_envs:
         raise ValueError(f"expected {env.num_envs} seeds, one per environment, got {len(seeds)}")
     began = time.perf_counter()
+    who = agent.actor(actor) if isinstance(actor, str) else actor
     batch = env.num_envs
-    # Of its own, so that evaluating does not change how training goes on.
-    generator = torch.Generator().manual_seed(seeds[0])
-    state = agent.initial(batch)
-    observation = env.reset(seeds)
-    running = np.ones(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
     promised: list[NDArray[np.float64]] = []
     rewards: list[NDArray[np.float64]] = []
-    with agent.aiming(env.goals()):
-        while running.any():
-            action, state, plan = agent.step(
-                torch.from_numpy(observation), state, generator, actor=actor
-            )
-            promise = np.full(batch, np.nan) if plan is None else -plan.cost.double().numpy()
-            promised.append(np.where(running, promise, np.nan))
-            observation, reward, terminated, truncated = env.step(action.numpy(), running)
-            rewards.append(reward.astype(np.float64))
-            returns += reward
-            realised += weight * reward
-            weight *= agent.config.discount
-            lengths += running
-            ended |= terminated
-            running &= ~(terminated | truncated)
-            if watch is not None:
-                watch(int(lengths.max()))
+    # A generator of its own, so that evaluating does not change how training goes on.
+    for event in rollout(who, env, seeds, agent.generator(seeds[0])):
+        if isinstance(event, Reset):
+            continue
+        plan = event.plan
+        promise = np.full(batch, np.nan) if plan is None else -plan.cost.cpu().double().numpy()
+        promised.append(np.where(event.active, promise, np.nan))
+        rewards.append(event.reward.astype(np.float64))
+        returns += event.reward
+        realised += weight * event.reward
+        weight *= agent.config.discount
+        lengths += event.active
+        ended |= event.terminated
+        if watch is not None:
+            watch(int(lengths.max()))
+    name = actor if isinstance(actor, str) else type(actor).__name__
     seconds = time.perf_counter() - began
     return Evaluation(
-        actor, seeds, returns, lengths, ended, seconds,
+        name, seeds, returns, lengths, ended, seconds,
         promised[0], realised, np.stack(promised), np.stack(rewards),
     )  # fmt: skip

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.acting.actors import Actor
+from worldplan.agent.acting.collect import record
+from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
-from worldplan.envs import EnvConfig, choose_backend, goals_of, make_env
+from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
+from worldplan.envs.wrappers import FlatEnv
 
 
 class Video:
@@ -58,40 +62,35 @@ def prepare_rendering() -> None:
 
 
 def film_episode(
-    agent: Agent, env: EnvConfig, seed: int, video: Path | None, actor: Actor = "planner"
+    agent: Agent,
+    env: EnvConfig,
+    seed: int,
+    video: Path | None,
+    actor: str | Actor[Any] = "planner",
 ) -> Episode:
     """Plays one episode without exploration; films it in real time to `video`, an MP4, if given."""
     world = make_env(env, render_mode="rgb_array" if video else None)
-    generator = torch.Generator().manual_seed(seed)
-    observation, _ = world.reset(seed=seed)
-    state = agent.initial(1)
-    observations, actions, rewards = [observation], [], []
-    film = Video(video, world.metadata["render_fps"], quality=7) if video else None
-    terminated = truncated = False
-    try:
-        with agent.aiming(goals_of([world])):
-            while True:
-                if film:
-                    film.add(np.asarray(world.render()))
-                if terminated or truncated:  # its last frame shows how it ended
-                    break
-                seen = torch.from_numpy(observation)[None]
-                action, state, _ = agent.step(seen, state, generator, actor=actor)
-                observation, reward, terminated, truncated, _ = world.step(action[0].numpy())
-                observations.append(observation)
-                actions.append(action[0].numpy())
-                rewards.append(reward)
-    finally:
-        if film:
-            film.close()
-        world.close()
-    return Episode(
-        np.stack(observations),
-        np.stack(actions),
-        np.asarray(rewards, np.float32),
-        bool(terminated),
-        bool(truncated),
+    who = agent.actor(actor) if isinstance(actor, str) else actor
+    events: Iterable[Reset | Step] = rollout(
+        who, VectorEnv([world], env), [seed], agent.generator(seed)
     )
+    try:
+        if video is not None:
+            events = _filmed(events, world, video)
+        return record(events)
+    finally:
+        world.close()
+
+
+def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iterator[Reset | Step]:
+    """The same events; a picture is taken after each, so that the last shows how it ended."""
+    film = Video(video, world.metadata["render_fps"], quality=7)
+    try:
+        for event in events:
+            film.add(np.asarray(world.render()))
+            yield event
+    finally:
+        film.close()
 
 
 def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, int, int]:

@@ -1,4 +1,4 @@
-"""How the hot functions run: compiled where the machine can, in the precision it is fast at."""
+"""How the hot functions run: on which device, compiled where the machine can, how precisely."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Compile = Literal["auto", "on", "off"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What `prepare` does to a function. The default changes nothing."""
+    """Where functions run, and what `prepare` does to them. The default changes nothing."""
 
+    device: torch.device = torch.device("cpu")
     compiled: bool = False
     update_precision: torch.dtype = torch.float32
     plan_precision: torch.dtype = torch.float32
 
 
 def resolve(
-    compile_: Compile, update_precision: Precision = "auto", plan_precision: Precision = "float32"
+    compile_: Compile,
+    update_precision: Precision = "auto",
+    plan_precision: Precision = "float32",
+    device: Device = "auto",
 ) -> tuple[Execution, str]:
     """How this machine shall run, and one line that says so.
 
     Raises:
-        ValueError: compile "on" where it cannot be done.
+        ValueError: compile "on" where it cannot be done, or a device that is not there.
     """
+    place = find_device(device)
     obstacle = None if compile_ == "off" else _obstacle()
     if compile_ == "on" and obstacle:
         raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
@@ -47,18 +53,43 @@ def resolve(
         note = "torch.compile off: as asked"
     else:
         note = f"torch.compile off: {obstacle}; runs slower, learns the same"
-    execution = Execution(compiled, _dtype(update_precision), _dtype(plan_precision))
+    execution = Execution(
+        place, compiled, _dtype(update_precision, place), _dtype(plan_precision, place)
+    )
     names = [
         str(d).removeprefix("torch.")
         for d in (execution.update_precision, execution.plan_precision)
     ]
-    return execution, f"{note}; updates in {names[0]}, plans in {names[1]}"
+    return execution, f"device {place}; {note}; updates in {names[0]}, plans in {names[1]}"
+
+
+def find_device(name: Device) -> torch.device:
+    """Auto: CUDA where there is, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        name = "cuda" if there["cuda"] else "cpu"
+    if not there[name]:
+        known = ", ".join(k for k, is_there in there.items() if is_there)
+        raise ValueError(
+            f"device={name}: PyTorch {torch.__version__} finds none on this machine; expected "
+            f"auto, or one of {known}"
+        )
+    return torch.device(name)
 
 
 def prepare(
     function: Callable[P, R],
     compiled: bool,
     precision: torch.dtype = torch.float32,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     *,
     dynamic: bool | None = None,
     wrapped: bool = False,
@@ -70,7 +101,7 @@ def prepare(
     """
 
     def lowered(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast("cpu", dtype=precision):
+        with torch.autocast(device.type, dtype=precision):
             return function(*args, **kwargs)
 
     chosen = function if precision == torch.float32 else lowered
@@ -80,7 +111,7 @@ def prepare(
     # half a millisecond a call.
     options: dict[str, Any] = {
         "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe,
-        "cpp_wrapper": wrapped,
+        "cpp_wrapper": wrapped and device.type == "cpu",
     }
     return mending(torch.compile(_alone(chosen), dynamic=dynamic, options=options))
 
@@ -134,9 +165,12 @@ def _obstacle() -> str | None:
     return None
 
 
-def _dtype(precision: Precision) -> torch.dtype:
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Auto: bfloat16 where the processor multiplies it in hardware; elsewhere it is slower."""
-    if precision == "auto":
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch tells since 2.13
+    fast = device.type == "cpu" and (able.get("avx512_bf16") or able.get("amx_tile"))
+    return torch.bfloat16 if fast else torch.float32

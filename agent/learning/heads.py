@@ -11,7 +11,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, squash
+from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, average
+from worldplan.agent.models.world_model import Model
+from worldplan.planners import ActionSpace
 
 
 class HeadsConfig(BaseModel):
@@ -30,18 +32,17 @@ class HeadsConfig(BaseModel):
 class Heads(nn.Module):
     """Reward and continue share one network; the value is an ensemble with a slow target copy.
 
-    In a world without an action variable the heads are blind to actions too: what happens then
-    hangs on what was seen and on luck alone.
+    Of a model without an action variable the heads do not see actions either: what happens then
+    depends on the observation and on chance alone.
     """
 
-    def __init__(
-        self, config: HeadsConfig, features: int, latent: int, action: int, sees_action: bool = True
-    ) -> None:
+    def __init__(self, config: HeadsConfig, model: Model, actions: ActionSpace) -> None:
         super().__init__()
-        c = config
-        self.config, self.action_dim, self.sees_action = c, action, sees_action
+        self.config = c = config
+        self.actions, self.sees_action = actions, model.uses_action
+        features, latent, action = model.feature_dim, model.latent_dim, actions.size
         self.code = TwoHot(c.bins, c.limit)
-        # Reward and continuation may hang on luck, so they see z.
+        # Reward and continuation may depend on chance, so they see z.
         self.outcome = MLP(features + latent + action, c.bins + 1, c.outcome_width, 2)
         with torch.no_grad():
             last = self.outcome[-1]
@@ -50,7 +51,7 @@ class Heads(nn.Module):
             last.bias[-1] = 4.0  # ... and at "goes on" (98%): most steps do
         self.value = EnsembleMLP(c.values, features + action, c.bins, c.width, c.layers)
         self.target_value = copy.deepcopy(self.value).requires_grad_(False)
-        self.policy = MLP(features, 2 * action, c.width, c.layers, zero_output=True)
+        self.policy = MLP(features, actions.policy_size, c.width, c.layers, zero_output=True)
 
     def outcomes(self, f: Tensor, z: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Reward logits (..., K) and continue logit (...)."""
@@ -68,18 +69,13 @@ class Heads(nn.Module):
         return logits
 
     def act(self, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Policy sample (..., A) in (-1, 1) and its log probability (...); noise 0 is the mode."""
-        mean, raw = self.policy(f).chunk(2, -1)
-        low, high = self.config.min_log_std, self.config.max_log_std
-        log_std = low + (high - low) * 0.5 * (raw.tanh() + 1)
-        return squash(mean, log_std, noise)
+        """Policy sample (..., A) and its log probability (...); noise 0 (..., A) is the mode."""
+        log_std = self.config.min_log_std, self.config.max_log_std
+        return self.actions.sample(self.policy(f), noise, log_std)
 
     def _seen(self, a: Tensor) -> Tensor:
         return a if self.sees_action else torch.zeros_like(a)
 
-    @torch.no_grad()
-    def follow(self, rate: float) -> None:
-        """Moves the target a fraction `rate` towards the value."""
-        torch._foreach_lerp_(
-            list(self.target_value.parameters()), list(self.value.parameters()), rate
-        )
+    def follow(self, tau: float) -> None:
+        """Moves the target a fraction `tau` towards the value."""
+        average(self.target_value, self.value, tau)

@@ -6,6 +6,7 @@ E noise of z.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -17,23 +18,24 @@ from worldplan.agent.learning import losses
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.losses import step_weights, weighted
+from worldplan.agent.models.networks import average
 from worldplan.agent.models.world_model import LearnedModel
 
 
 class LearnerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch: int = Field(default=128, ge=2, description="sub-sequences per update")
+    batch_size: int = Field(default=128, ge=2, description="sub-sequences per update")
     horizon: int = Field(default=3, ge=1, description="steps the model is unrolled in training")
     learning_rate: float = Field(default=3e-4, gt=0, description="of Adam")
     encoder_scale: float = Field(default=0.3, gt=0, description="Enc's share of the learning rate")
-    clip: float = Field(default=20.0, gt=0, description="largest gradient norm")
-    decay: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
+    grad_clip_norm: float = Field(default=20.0, gt=0, description="largest gradient norm")
+    rho: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
     reward: float = Field(default=0.1, ge=0, description="weight of the reward loss")
     continuation: float = Field(default=0.1, ge=0, description="weight of the continue loss")
     value: float = Field(default=0.1, ge=0, description="weight of the value loss")
     entropy: float = Field(default=1e-4, ge=0, description="weight of the policy's entropy")
-    target_rate: float = Field(default=0.05, gt=0, le=1, description="value target's speed")
+    tau: float = Field(default=0.05, gt=0, le=1, description="EMA rate of the value target")
     task_gradient: bool = Field(
         default=True, description="reward and value shape Enc and Pred; false: triples alone do"
     )
@@ -43,74 +45,105 @@ class LearnerConfig(BaseModel):
 
 
 class Learner:
-    """Model, heads and their optimiser. `update` is the training step."""
+    """Trains a copy of a model and its heads, which are what acts. `update` is the training step.
+
+    Weights that are trained are bad at moments: those that act follow them as a moving average,
+    `ema_rate` of the way after each update. At 1 there is no copy: what acts is trained itself.
+    """
 
     def __init__(
         self,
         config: LearnerConfig,
-        model: LearnedModel,
-        heads: Heads,
+        acting: tuple[LearnedModel, Heads],
         discount: float,
-        execution: Execution,
+        ema_rate: float = 1.0,
+        execution: Execution = Execution(),  # noqa: B008 (frozen)
     ) -> None:
-        self.config, self.model, self.heads, self.discount = config, model, heads, discount
-        encoder: list[nn.Parameter] = list(model.encoder.parameters())
+        self.config, self.discount, self.ema_rate = config, discount, ema_rate
+        self.device = execution.device
+        self.acting = acting
+        self.model, self.heads = acting
+        if ema_rate < 1:
+            self.model, self.heads = copy.deepcopy(acting)
+            self.model.normaliser = acting[0].normaliser
+            for part in acting:
+                part.requires_grad_(False)
+        encoder: list[nn.Parameter] = list(self.model.encoder.parameters())
         known = {id(p) for p in encoder}
-        others = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in known]
+        others = [
+            p for p in [*self.model.parameters(), *self.heads.parameters()] if id(p) not in known
+        ]
         self.parameters = [*encoder, *(p for p in others if p.requires_grad)]
         groups: list[dict[str, Any]] = [
             {"params": encoder, "lr": config.learning_rate * config.encoder_scale},
             {"params": self.parameters[len(encoder) :]},
         ]
-        self.optimizer = torch.optim.Adam(
-            groups,
-            lr=config.learning_rate,
-            fused=True,
-        )
-        self.value_scale = torch.ones(())  # running 5-95% range of values
+        self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+        self.value_scale = torch.ones((), device=self.device)  # running 5-95% range of values
+        self.updates = 0  # made so far
         self._losses = prepare(
-            self.losses, execution.compiled, execution.update_precision, dynamic=False
+            self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
         )
 
+    def observe(self, x: Tensor) -> None:
+        """Takes in observations (B, D) as they come, for their scale."""
+        self.model.observe(x.to(self.device))
+
     def update(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """One gradient step; returns its metrics, still as tensors (an `.item()` would wait)."""
+        """One gradient step; returns its metrics, still as tensors (an `.item()` would wait).
+
+        Args:
+            generator: of noise, on the learner's device.
+        """
+        batch = batch.to(self.device)
         noise = self._noise(batch.reward.shape[0], generator)
-        loss, metrics, values = self._losses(
-            batch.observation, batch.action, batch.reward, batch.terminated, batch.valid,
-            self.value_scale, *noise,
-        )  # fmt: skip
+        loss, metrics, values = self._losses(batch, self.value_scale, *noise)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        clip = self.config.grad_clip_norm
+        metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, clip)
         self.optimizer.step()
         self.model.follow()
-        if values is None:
-            return metrics
-        self.heads.follow(self.config.target_rate)
-        low, high = torch.quantile(values, torch.tensor([0.05, 0.95])).unbind()
-        self.value_scale.lerp_((high - low).clamp(min=1.0), self.config.target_rate)
+        if values is not None:
+            tau = self.config.tau
+            self.heads.follow(tau)
+            low, high = torch.quantile(values, values.new_tensor([0.05, 0.95])).unbind()
+            self.value_scale.lerp_((high - low).clamp(min=1.0), tau)
+        if self.ema_rate < 1:
+            # Early on, the average spans a tenth of the updates and not more.
+            rate = max(self.ema_rate, 10 / (self.updates + 10))
+            for acting, trained in zip(self.acting, (self.model, self.heads), strict=True):
+                average(acting, trained, rate)
+        self.updates += 1
         return metrics
 
     def losses(
-        self, x: Tensor, a: Tensor, reward: Tensor, terminated: Tensor, valid: Tensor,
-        scale: Tensor, z_noise: Tensor, pi_noise: Tensor, next_noise: Tensor, extra: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:  # fmt: skip
+        self,
+        batch: Batch,
+        scale: Tensor,
+        z_noise: Tensor,
+        pi_noise: Tensor,
+        next_noise: Tensor,
+        extra: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Total loss, metrics, and the policy's values (S,), None if the heads do not learn.
 
         Args:
-            x: (S, C+T+1, D), a: (S, C+T, A), the rest of the batch (S, C+T).
+            batch: windows of C+T steps.
+            scale: (), of values.
             z_noise: (C+T, S, E), pi_noise, next_noise: (S, A), extra: what the model asks for.
         """
         c, heads, C = self.config, self.heads, self.model.context - 1
         x, a, reward, terminated, valid = (
-            u.transpose(0, 1) for u in (x, a, reward, terminated, valid)
+            u.transpose(0, 1)
+            for u in (batch.observation, batch.action, batch.reward, batch.terminated, batch.valid)
         )
-        weights = step_weights(valid[C:], c.decay)
-        lesson = self.model.learn(x, a, valid, weights, z_noise, extra)
+        weights = step_weights(valid[C:], c.rho)
+        of_model = self.model.loss(x, a, valid, weights, z_noise, extra)
         if not c.task_heads:
-            return lesson.loss, {k: v.detach() for k, v in lesson.metrics.items()}, None
+            return of_model.loss, {k: v.detach() for k, v in of_model.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
-        f, z, start, last = lesson.features, lesson.z, lesson.start, lesson.last
+        f, z, start, last = of_model.features, of_model.z, of_model.start, of_model.last
         if not c.task_gradient:
             f, z = f.detach(), z.detach()
 
@@ -127,8 +160,8 @@ class Learner:
             "value": heads.code.loss(value_logits, returns.expand(value_logits.shape[:-1])).mean(0),
         }
         task = {name: weighted(part, weights) for name, part in parts.items()}
-        total = sum((getattr(c, name) * part for name, part in task.items()), start=lesson.loss)
-        metrics = lesson.metrics | task
+        total = sum((getattr(c, name) * part for name, part in task.items()), start=of_model.loss)
+        metrics = of_model.metrics | task
 
         # The policy climbs the frozen value from where the window starts.
         action, log_prob = heads.act(start, pi_noise)
@@ -143,8 +176,8 @@ class Learner:
         steps = self.model.context - 1 + self.config.horizon
         shapes = [
             (steps, sequences, self.model.noise_dim),
-            (sequences, self.heads.action_dim),
-            (sequences, self.heads.action_dim),
+            (sequences, self.heads.actions.size),
+            (sequences, self.heads.actions.size),
             self.model.extra_noise,
         ]
-        return tuple(torch.randn(shape, generator=generator) for shape in shapes)
+        return tuple(torch.randn(s, generator=generator, device=self.device) for s in shapes)

@@ -19,21 +19,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from worldplan.agent.models.bins import Bins
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
 from worldplan.agent.models.transformer import WordModel, share_of
-from worldplan.agent.models.world_model import LearnedModel, Lesson
+from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
+from worldplan.envs import EnvironmentSpec
 
 
-class AutoregressiveConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class AutoregressiveConfig(ModelConfig):
     kind: Literal["autoregressive"] = "autoregressive"
     action: bool = Field(default=False, description="adds actions to what the model is told")
     context: int = Field(default=1, ge=1, description="observations in the window; 1 is Markov")
@@ -47,6 +46,10 @@ class AutoregressiveConfig(BaseModel):
         lt=1,
         description="share of the uniform mixed in: no word is impossible",
     )
+
+    def defaults(self) -> dict[str, Any]:
+        """A policy proposes actions: without them in the model, there is nothing to propose."""
+        return {} if self.action else {"agent": {"proposals": 0}}
 
     @model_validator(mode="after")
     def _heads_fit(self) -> AutoregressiveConfig:
@@ -109,18 +112,18 @@ class Autoregressive(LearnedModel):
 
     unrolls = True  # a pass of the transformer for each word: 36 in a decision about a pendulum
 
-    def __init__(self, config: AutoregressiveConfig, observation_dim: int, action_dim: int) -> None:
-        super().__init__()
+    def __init__(self, config: AutoregressiveConfig, spec: EnvironmentSpec) -> None:
+        super().__init__(spec)
+        D = spec.observation.size
         self.config = c = config
         self.context, self.uses_action = c.context, c.action
-        self.embedding_dim = self.feature_dim = observation_dim
-        self.latent_dim = self.noise_dim = observation_dim
-        self.action_dim = action_dim if c.action else 0
-        self.normaliser: Bins = Bins(observation_dim, c.bins)
+        self.embedding_dim = self.feature_dim = D
+        self.latent_dim = self.noise_dim = D
+        self.action_dim = spec.action.size if c.action else 0
+        self.normaliser: Bins = Bins(D, c.bins)
         self.encoder = nn.Identity()
         self.language = WordModel(
-            observation_dim, c.bins, c.context, self.action_dim,
-            c.width, c.layers, c.heads, c.uniform,
+            D, c.bins, c.context, self.action_dim, c.width, c.layers, c.heads, c.uniform
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
@@ -176,9 +179,9 @@ class Autoregressive(LearnedModel):
         followed = self._state(values, *self._window(h, s, a))
         return torch.where(valid.unsqueeze(-1), followed, self.initial_state(h_next))
 
-    def learn(
+    def loss(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
-    ) -> Lesson:
+    ) -> ModelLoss:
         C, T = self.context - 1, len(weights)
         h = self.encode(x)
         states = [self.initial_state(h[0])]
@@ -189,7 +192,7 @@ class Autoregressive(LearnedModel):
         surprise = -posterior.share.log().sum(-1)
         loss = (surprise * valid[C:]).sum() / valid[C:].sum()
         z = posterior.detach().sample(noise[C:])
-        return Lesson(loss, {"cross_entropy": loss}, h[C], h[C:-1], z, h[-1])
+        return ModelLoss(loss, {"cross_entropy": loss}, h[C], h[C:-1], z, h[-1])
 
 
 def _rows(u: Tensor, keep: int) -> Tensor:

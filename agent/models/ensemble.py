@@ -11,27 +11,24 @@ E = 1 + D its noise, S state; in training S sequences, T steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from worldplan.agent.models import losses
 from worldplan.agent.models.latent import Categorical, Gaussian, LatentDistribution
 from worldplan.agent.models.networks import EnsembleMLP, Normaliser
-from worldplan.agent.models.world_model import LearnedModel, Lesson
+from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
+from worldplan.envs import EnvironmentSpec
 
 PRIME = 2**31 - 1  # of the hash that deals transitions out to members
 
 
-class EnsembleConfig(BaseModel):
-    """Plan with `planner.latent_samples` of 5 or more, as PETS with 20: each is a future in which
-    another member may be right. With one, a plan trusts whichever is drawn.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class EnsembleConfig(ModelConfig):
+    """Settings of `Ensemble`."""
 
     kind: Literal["ensemble"] = "ensemble"
     members: int = Field(default=5, ge=1, description="networks")
@@ -44,6 +41,11 @@ class EnsembleConfig(BaseModel):
     bounds: float = Field(
         default=0.01, ge=0, description="pull that narrows the bounds of the standard deviation"
     )
+
+    def defaults(self) -> dict[str, Any]:
+        """Several futures, as PETS plans with 20: in each another member may be right. With one, a
+        plan trusts whichever is drawn."""
+        return {"agent": {"planner": {"latent_samples": 5}}}
 
 
 @dataclass(frozen=True)
@@ -114,25 +116,23 @@ class Ensemble(LearnedModel):
     and the prior is certain of it; all zero before the first step, which draws it.
     """
 
-    def __init__(self, config: EnsembleConfig, observation_dim: int, action_dim: int) -> None:
-        super().__init__()
+    def __init__(self, config: EnsembleConfig, spec: EnvironmentSpec) -> None:
+        super().__init__(spec)
+        D, A = spec.observation.size, spec.action.size
         self.config = c = config
         self.context = 1
-        self.embedding_dim = self.feature_dim = observation_dim
-        self.latent_dim, self.noise_dim = c.members + observation_dim, 1 + observation_dim
-        self.normaliser = Normaliser(observation_dim)
+        self.embedding_dim = self.feature_dim = D
+        self.latent_dim, self.noise_dim = c.members + D, 1 + D
+        self.normaliser = Normaliser(D)
         self.encoder = nn.Identity()
-        self.networks = EnsembleMLP(
-            c.members, observation_dim + action_dim, 2 * observation_dim, c.width, c.layers
-        )
+        self.networks = EnsembleMLP(c.members, D + A, 2 * D, c.width, c.layers)
         # Members are to differ where there are no data. Without a bias, LayerNorm leaves of few
         # inputs hardly more than their direction, and all of the members begin alike.
         nn.init.trunc_normal_(self.networks.biases[0], std=0.02)
         # Bounds of the log standard deviation, where PETS starts them.
-        self.lowest = nn.Parameter(torch.full((observation_dim,), -5.0))
-        self.highest = nn.Parameter(torch.full((observation_dim,), 0.25))
-        transition = 2 * observation_dim + action_dim
-        self.register_buffer("deal", torch.randint(1, PRIME, (transition, c.members)))
+        self.lowest = nn.Parameter(torch.full((D,), -5.0))
+        self.highest = nn.Parameter(torch.full((D,), 0.25))
+        self.register_buffer("deal", torch.randint(1, PRIME, (2 * D + A, c.members)))
 
     deal: Tensor
 
@@ -198,9 +198,15 @@ class Ensemble(LearnedModel):
         """Nothing is remembered but h_next: any member may be right again, as in PETS."""
         return self.initial_state(h_next)
 
-    def learn(
+    def information(self, posterior: LatentDistribution, prior: LatentDistribution) -> Tensor:
+        """Of the member. What the noise tells is infinite, for it is exact."""
+        assert isinstance(posterior, MemberAndNoise), "of this model"
+        assert isinstance(prior, MemberAndNoise), "of this model"
+        return posterior.member.kl(prior.member)
+
+    def loss(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
-    ) -> Lesson:
+    ) -> ModelLoss:
         h = self.encode(x)
         now, after = h[:-1], h[1:]
         # From what was seen, at each step: so none counts less, as far predictions would.
@@ -219,7 +225,7 @@ class Ensemble(LearnedModel):
             spread = (error * log_std.exp()).std(0).mean(-1)
             metrics["disagreement"] = losses.weighted(spread, weights)
         total = self.config.weight * loss + self.config.bounds * bounds
-        return Lesson(total, metrics, now[0], now, z, h[-1])
+        return ModelLoss(total, metrics, now[0], now, z, h[-1])
 
     def _shares(self, x: Tensor, a: Tensor) -> Tensor:
         """How much each transition counts for each member: (N, T, S), of mean 1.

@@ -11,18 +11,18 @@ import copy
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from worldplan.agent.models import losses
+from worldplan.agent.models.encoders import make_encoder
 from worldplan.agent.models.latent import LatentConfig, LatentDistribution, NoLatentConfig
-from worldplan.agent.models.networks import MLP, Normaliser, SimNorm
-from worldplan.agent.models.world_model import LearnedModel, Lesson
+from worldplan.agent.models.networks import MLP, Normaliser, SimNorm, average
+from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
+from worldplan.envs import EnvironmentSpec
 
 
-class JEPAConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class JEPAConfig(ModelConfig):
     kind: Literal["jepa"] = "jepa"
     embedding: int = Field(default=128, ge=1, description="width of h")
     width: int = Field(default=256, ge=1, description="width of hidden layers")
@@ -61,8 +61,8 @@ class JEPAConfig(BaseModel):
 class JEPA(LearnedModel):
     """Encoder, predictor, prior and posterior over embeddings; see `WorldModel`."""
 
-    def __init__(self, config: JEPAConfig, observation_dim: int, action_dim: int) -> None:
-        super().__init__()
+    def __init__(self, config: JEPAConfig, spec: EnvironmentSpec) -> None:
+        super().__init__(spec)
         self.config = c = config
         self.context = c.context
         self.memory_dim = c.memory if c.context > 1 else 0
@@ -71,17 +71,17 @@ class JEPA(LearnedModel):
         self.feature_dim = c.embedding + self.memory_dim
         self.uses_action = c.action
         self.latent = c.latent
-        self.normaliser = Normaliser(observation_dim)
-        # One hidden layer, as in TD-MPC2: low-dimensional observations need no more.
-        self.encoder = nn.Sequential(MLP(observation_dim, c.embedding, c.width, 1), self._norm(c))
-        step = self.feature_dim + c.latent.width + action_dim
+        self.normaliser = Normaliser(spec.observation.size)
+        network = make_encoder(spec.observation, c.embedding, c.width)
+        self.encoder = nn.Sequential(network, self._norm(c))
+        step = self.feature_dim + c.latent.width + spec.action.size
         self.dynamics = MLP(step, c.embedding, c.width, c.layers)
         self.embedding_norm = self._norm(c)
         if self.memory_dim:
             self.gates = nn.Linear(step, 3 * self.memory_dim)
             self.gates_norm = nn.LayerNorm(3 * self.memory_dim)
         if c.latent.parameters:
-            seen = self.feature_dim + action_dim
+            seen = self.feature_dim + spec.action.size
             self.prior_net = MLP(seen, c.latent.parameters, c.width, 1, zero_output=True)
             self.posterior_net = MLP(seen + c.embedding, c.latent.parameters, c.width, 1)
         if c.anti_collapse == "sigreg":
@@ -151,9 +151,9 @@ class JEPA(LearnedModel):
             valid.unsqueeze(-1), self.predict(h, s, z, a), self.initial_state(h_next)
         )
 
-    def learn(
+    def loss(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
-    ) -> Lesson:
+    ) -> ModelLoss:
         C, T = self.context - 1, len(weights)
         embedded = self.encode(x)
 
@@ -205,7 +205,7 @@ class JEPA(LearnedModel):
         guard, guard_metrics = self._guard(embedded[C:].flatten(0, 1), extra)
         loss, metrics = loss + self.config.consistency * guard, metrics | guard_metrics
         last = self.features(embedded[-1], s).detach()
-        return Lesson(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
+        return ModelLoss(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
 
     def _guard(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What VICReg or SIGReg says of embeddings (S, H), and its parts; else nothing."""
@@ -219,11 +219,6 @@ class JEPA(LearnedModel):
             return c.sigreg * sketched, {"sigreg": sketched}
         return h.new_zeros(()), {}
 
-    @torch.no_grad()
     def follow(self) -> None:
         if self.target_encoder is not None:
-            torch._foreach_lerp_(
-                list(self.target_encoder.parameters()),
-                list(self.encoder.parameters()),
-                self.config.encoder_ema,
-            )
+            average(self.target_encoder, self.encoder, self.config.encoder_ema)

@@ -6,12 +6,12 @@ Shapes: ... any leading shape, I inputs, O outputs, W width, E ensemble members,
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 # SiLU everywhere: TD-MPC2 uses Mish, which costs several times as much on a CPU. Whether it learns
 # better was not tried.
@@ -208,17 +208,8 @@ class Normaliser(nn.Module):
         return x * self.scale + self.shift
 
 
-def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Tanh-Gaussian action and its log density (Haarnoja et al. 2018).
-
-    Args:
-        mean, log_std, noise: (..., A).
-
-    Returns:
-        action in (-1, 1) (..., A), log probability (...) in nats.
-    """
-    u = mean + log_std.exp() * noise
-    gaussian = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
-    # log(1 - tanh(u)^2), in the form that does not overflow.
-    jacobian = 2 * (math.log(2) - u - F.softplus(-2 * u))
-    return u.tanh(), (gaussian - jacobian).sum(-1)
+@torch.no_grad()
+def average(followers: nn.Module, leaders: nn.Module, rate: float) -> None:
+    """Exponential moving average: parameters of one module move a fraction towards another's."""
+    follow = get_ema_multi_avg_fn(1 - rate)
+    follow(list(followers.parameters()), list(leaders.parameters()), None)

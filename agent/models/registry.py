@@ -10,8 +10,8 @@ from worldplan.agent.models.autoregressive import Autoregressive, Autoregressive
 from worldplan.agent.models.ensemble import Ensemble, EnsembleConfig
 from worldplan.agent.models.jepa import JEPA, JEPAConfig
 from worldplan.agent.models.simulator import SimulatorConfig, SimulatorModel
-from worldplan.agent.models.world_model import Model
-from worldplan.envs import Simulator
+from worldplan.agent.models.world_model import Model, ModelConfig
+from worldplan.envs import EnvironmentSpec
 from worldplan.planners.kinds import by_kind
 
 MODELS: dict[str, type[Model]] = {
@@ -28,26 +28,8 @@ ModelConfigUnion = Annotated[
 ]
 
 
-def make_model(
-    config: Any, observation_dim: int, action_dim: int, simulator: Simulator | None = None
-) -> Model:
-    """Makes the world model that the config is for.
-
-    Raises:
-        ValueError: the simulator family, without a simulator or with another environment's.
-    """
-    if isinstance(config, SimulatorConfig):
-        if simulator is None:
-            raise ValueError(
-                "model.kind=simulator needs an envs.Simulator to be given to the agent"
-            )
-        sizes = simulator.state_dim, simulator.action_dim
-        if sizes != (observation_dim, action_dim):
-            raise ValueError(
-                f"the simulator's states and actions are of size {sizes}, the agent's of "
-                f"{(observation_dim, action_dim)}; expected the same env, with observe=state"
-            )
-        return SimulatorModel(simulator)
+def make_model(config: ModelConfig, spec: EnvironmentSpec) -> Model:
+    """Makes the world model that the config is for, of environments with this spec."""
     make: Any = MODELS[config.kind]
-    model: Model = make(config, observation_dim, action_dim)
+    model: Model = make(config, spec)
     return model

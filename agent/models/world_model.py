@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
+import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from worldplan.agent.models.latent import LatentDistribution
 from worldplan.agent.models.networks import Normaliser
+from worldplan.envs import EnvironmentSpec
 
 
 class WorldModel(Protocol):
@@ -82,7 +85,31 @@ def filter_context(model: WorldModel, h: Tensor, a: Tensor, valid: Tensor) -> Te
 
 
 @dataclass(frozen=True)
-class Lesson:
+class ImaginedTrajectory:
+    """What the model says happens under given actions and given latent noise, in R rows."""
+
+    h: Tensor  # (T+1, R, H)
+    features: Tensor  # (T+1, R, F)
+    z: Tensor  # (T, R, Z)
+    actions: Tensor  # (T, R, A)
+    reward: Tensor | None = None  # (T, R) the true ones, where the model knows them
+
+
+def imagine(
+    model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor
+) -> ImaginedTrajectory:
+    """Rolls the model forward from h (R, H), s (R, S) under actions (T,R,A), noise (T,R,E)."""
+    hs, fs, zs = [h], [model.features(h, s)], []
+    for a, e in zip(actions, noise, strict=True):
+        h, s, z = imagine_step(model, h, s, a, e)
+        hs.append(h)
+        fs.append(model.features(h, s))
+        zs.append(z)
+    return ImaginedTrajectory(torch.stack(hs), torch.stack(fs), torch.stack(zs), actions)
+
+
+@dataclass(frozen=True)
+class ModelLoss:
     """What a model makes of S windows of T steps: its own loss, and what the heads learn from."""
 
     loss: Tensor  # (), weighted: what is to be minimised
@@ -93,11 +120,41 @@ class Lesson:
     last: Tensor  # (S, F) after the last step
 
 
+class ModelConfig(BaseModel):
+    """Settings of a family of world models; its defaults for the rest of a run, and its limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    learns: ClassVar[bool] = True  # whether there is anything to train
+
+    def defaults(self) -> dict[str, Any]:
+        """Settings of the run that suit this model: above a preset's, beneath the user's."""
+        return {}
+
+    def check(self, run: Any) -> None:
+        """Raises ValueError for a run (a RunConfig) that asks for what this model cannot do."""
+
+
 class Model(nn.Module, WorldModel):
     """A world model of any family, learned or not."""
 
     uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
     unrolls: bool = False  # Pred runs a network in a loop: compiling a decision would unroll it
+
+    def __init__(self, spec: EnvironmentSpec) -> None:
+        """`spec` is that of the environments that it is a model of."""
+        super().__init__()
+        self.spec = spec
+
+    def imagine(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> ImaginedTrajectory:
+        """See the function `imagine`."""
+        return imagine(self, h, s, actions, noise)
+
+
+    def information(self, posterior: LatentDistribution, prior: LatentDistribution) -> Tensor:
+        """Nats (...) that z carries: the divergence of what did happen from what could."""
+        return posterior.kl(prior)
 
 
 class LearnedModel(Model):
@@ -105,7 +162,11 @@ class LearnedModel(Model):
 
     encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
     normaliser: Normaliser  # takes in observations as they come
-    extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `learn` wants beside z's noise
+    extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `loss` wants beside z's noise
+
+    def observe(self, x: Tensor) -> None:
+        """Takes in observations (B, D) as they come, for their scale."""
+        self.normaliser.update(x)
 
     @property
     def can_collapse(self) -> bool:
@@ -113,9 +174,9 @@ class LearnedModel(Model):
         return any(True for _ in self.encoder.parameters())
 
     @abstractmethod
-    def learn(
+    def loss(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
-    ) -> Lesson:
+    ) -> ModelLoss:
         """Losses of the model alone, from triples (x, a, x').
 
         C = context - 1 steps are filtered, then T predicted.

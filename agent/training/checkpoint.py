@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)  # written, and read
 DECISIVE = ("worldplan", "torch", "gymnasium", "mujoco")  # another version may act otherwise
 
 
@@ -115,14 +115,14 @@ def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
     try:
         document = json.loads((path / "state.json").read_text(encoding="utf-8"))
         found, then = document["format"], document["versions"]
-        if found == FORMAT:
+        if found in READABLE:
             state: dict[str, Any] = document["state"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path / 'state.json'} is damaged: {error!r}") from error
-    if found != FORMAT:
+    if found not in READABLE:
         raise ValueError(
-            f"{path} has checkpoint format {found}, worldplan {now['worldplan']} reads format "
-            f"{FORMAT}: use the version that wrote it, worldplan {then.get('worldplan')}"
+            f"{path} has checkpoint format {found}, worldplan {now['worldplan']} reads formats "
+            f"{', '.join(map(str, READABLE))}: use the version that wrote it, worldplan {then.get('worldplan')}"
         )
     changes = [f"{k} {then.get(k)}, now {now[k]}" for k in DECISIVE if then.get(k) != now[k]]
     if changes:

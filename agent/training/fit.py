@@ -16,14 +16,15 @@ from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
-from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose
-from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training import checkpoint
+from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
-from worldplan.agent.training.restore import config_json, save_config, weights
-from worldplan.envs import EnvConfig, make_env
+from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
+from worldplan.agent.training.restore import identity, save_config
+from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
+_SHOWN = "consistency", "effective_rank", "model_error", "action_sensitivity"
 
 
 def fit(
@@ -37,60 +38,83 @@ def fit(
     Raises:
         ValueError: observations or actions of other sizes than the task's, or not finite.
     """
-    sizes = _sizes(config.env, episodes)
-    assert not config.agent.learner.task_heads
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
-    console.print(note)
-    torch.manual_seed(config.seed)
-    agent = Agent(config.agent, *sizes, execution)
-    replay = _remember(episodes, run_dir / "replay", *sizes)
-    agent.learner.model.normaliser.update(
-        torch.from_numpy(np.concatenate([e.observation for e in episodes]))
-    )
-    rng, luck = np.random.default_rng(config.seed), torch.Generator().manual_seed(config.seed)
-    curve = Curve(run_dir / "fit.csv")
-    c, past = config.agent.learner, agent.model.context - 1
-    with Progress(console=console) as progress:
-        for update in progress.track(range(updates), description="fitting"):
-            metrics = agent.update(replay.sample(rng, c.batch, past, c.horizon), luck, update)
-            if (update + 1) % max(1, updates // 10) and update + 1 < updates:
-                continue
-            # A stream of its own: looking does not change the fit.
-            batch = replay.sample(np.random.default_rng(update), 512, past, 1)
-            measures = diagnose(agent.model, batch, torch.Generator().manual_seed(update))
-            row = {"step": update + 1, **{k: float(v) for k, v in metrics.items()}, **measures}
-            curve.append(row)
-            shown = "consistency", "effective_rank", "model_error", "action_sensitivity"
-            console.print(f"{update + 1:>7,}: " + "  ".join(f"{k} {row[k]:.3g}" for k in shown))
-    if warning := collapse_warning(measures, sizes[0]):
-        console.print(f"[yellow]warning: {warning}[/yellow]")
-    state = {
-        "config": config_json(config), "observation_dim": sizes[0], "action_dim": sizes[1],
-    }  # fmt: skip
-    checkpoint.save(run_dir, updates, weights(agent), state)
-    save_config(config, run_dir)
-    return agent
+    return Fit(config, episodes, run_dir, console).run(updates)
 
 
-def _sizes(env: EnvConfig, episodes: list[Episode]) -> tuple[int, int]:
-    """D and A of the task and its data."""
+class FitRecord(Listener):
+    """Diagnostics, in the terminal and as `fit.csv`."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def on_start(self, run: Run) -> None:
+        self.curve = Curve(run.run_dir / "fit.csv")
+
+    def on_update(self, event: UpdateEvent) -> None:
+        row = {"step": event.step, **event.groups["loss"], **event.groups["model"]}
+        self.curve.append(row)
+        said = "  ".join(f"{name} {row[name]:.3g}" for name in _SHOWN if name in row)
+        self.console.print(f"{event.step:>7,}: {said}")
+
+    def on_warning(self, text: str) -> None:
+        self.console.print(f"[yellow]warning: {text}[/yellow]")
+
+
+class Fit(Training):
+    """Offline training; `step` counts updates."""
+
+    def __init__(
+        self, config: RunConfig, episodes: list[Episode], run_dir: Path, console: Console
+    ) -> None:
+        spec = _spec(config.env, episodes)
+        super().__init__(config, run_dir, console, spec, [FitRecord(console)])
+        assert not self.agent.has_policy, "nothing here reads a reward"
+        self.replay = _remember(episodes, run_dir / "replay", spec)
+        self.learner.observe(torch.from_numpy(np.concatenate([e.observation for e in episodes])))
+
+    @staticmethod
+    def learning_seed(seed: int) -> int:
+        return seed
+
+    def run(self, updates: int) -> Agent:
+        """So many gradient updates."""
+        self.listeners.on_start(self)
+        with Progress(console=self.console) as progress:
+            for update in progress.track(range(updates), description="fitting"):
+                metrics = self.update()
+                self.step += 1
+                if self.step % max(1, updates // 10) and self.step < updates:
+                    continue
+                measures, _ = self.diagnose(update)
+                losses = {k: float(v) for k, v in metrics.items()}
+                groups = {"loss": losses, "model": measures}
+                self.listeners.on_update(UpdateEvent(self.step, groups))
+        state = identity(self.config, self.agent.spec)
+        path = checkpoint.save(self.run_dir, updates, self.agent.weights(), state)
+        self.listeners.on_checkpoint(CheckpointEvent(updates, path))
+        save_config(self.config, self.run_dir)
+        self.listeners.on_end()
+        return self.agent
+
+
+def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
+    """Of the task, which its data must fit."""
     world = make_env(env)
-    wanted = world.observation_space.shape, world.action_space.shape
+    spec = EnvironmentSpec.of(world, env)
     world.close()
+    wanted = spec.observation.shape, (spec.action.size,)
     for e in episodes:
         if (e.observation.shape[1:], e.action.shape[1:]) != wanted:
             raise ValueError(
                 f"{env.id} has observations of {wanted[0]} and actions of {wanted[1]}; the data "
                 f"set has {e.observation.shape[1:]} and {e.action.shape[1:]}"
             )
-    return episodes[0].observation.shape[1], episodes[0].action.shape[1]
+    return spec
 
 
-def _remember(episodes: list[Episode], folder: Path, observation: int, action: int) -> Replay:
+def _remember(episodes: list[Episode], folder: Path, spec: EnvironmentSpec) -> Replay:
     capacity = sum(len(e.observation) for e in episodes)
-    replay = Replay(folder, 1, observation, action, capacity, slack=0)
+    replay = Replay(folder, spec, 1, capacity, slack=0)
     for e in episodes:
         replay.begin(0, e.observation[0])
         for i, a in enumerate(e.action):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldplan.agent.acting.controller import Decision
-from worldplan.agent.acting.objective import Objective
+from worldplan.agent.acting.actors import ConstantCostActor, NoState
+from worldplan.agent.acting.collect import store
+from worldplan.agent.acting.rollout import rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Batch, Replay
@@ -23,40 +25,13 @@ from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.diagnostics import diagnose, filtered
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.probe import Probe, fit_probe
-from worldplan.agent.models.ensemble import MemberAndNoise
-from worldplan.agent.models.latent import LatentDistribution
-from worldplan.agent.models.simulator import simulator_of
 from worldplan.agent.models.world_model import Model, imagine_step
 from worldplan.envs import EnvConfig, make_vector
+from worldplan.planners import Plan
 
 HORIZONS = (0, 1, 10)  # steps ahead at which predictions are judged; 0 judges the probe alone
 _ENVS, _ROUNDS, _STEPS = 16, 4, 100  # episodes that predictions are judged on
 _WINDOWS, _FUTURES, _DECISIONS = 512, 8, 50
-
-
-class _Blind(Decision):
-    """A decision to which all plans are worth the same."""
-
-    def worth(
-        self,
-        h: Tensor,
-        s: Tensor,
-        actions: Tensor,
-        noise: Tensor,
-        target: Tensor | None = None,
-        objective: Objective | None = None,
-    ) -> Tensor:
-        return h.new_zeros(len(h))
-
-
-class ByLot(Agent):
-    """The same planner with nothing to tell plans apart by: what chance makes of its search.
-
-    Uniformly random actions are another chance: they shake more than the mean of a search does,
-    which alone changes returns.
-    """
-
-    decides = _Blind
 
 
 def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
@@ -64,7 +39,7 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
 
     Returns:
         policy: returns of the policy prior on the episodes of `result.json`.
-        random, chance: of uniformly random actions and of `ByLot`, on held-out episodes that
+        random, chance: of uniformly random actions and of `ConstantCostActor`, on held-out episodes that
             differ from seed to seed.
         uses_action: whether the model has the action variable.
         decision_ms: median processor time of one decision for one environment.
@@ -78,15 +53,11 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
     other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
     world = make_vector(config.env, config.final_episodes)
     policy = [float("nan")]  # a simulator has none
-    if agent.learns:
+    if agent.has_policy:
         policy = evaluate(agent, world, seeds, "policy").returns.tolist()
     random = evaluate(agent, world, other_seeds, "random")
-    lot = ByLot(
-        config.agent.model_copy(update={"proposals": 0}),
-        *(agent.observation_dim, agent.action_dim),
-        simulator=simulator_of(config.agent.model, config.env),
-    )
-    chance = evaluate(lot, world, other_seeds)
+    baseline = ConstantCostActor(agent.controller.planner, agent.model.noise_dim)
+    chance = evaluate(agent, world, other_seeds, baseline)
     world.close()
 
     model = agent.model
@@ -123,24 +94,35 @@ def wander(env: EnvConfig, first: int, directory: Path) -> Replay:
         directory: where the replay's files go.
     """
     world = make_vector(env, _ENVS)
-    sizes = world.observation_dim, world.action_dim
-    replay = Replay(directory, _ENVS, *sizes, capacity=_ENVS * _ROUNDS * (_STEPS + 1), slack=0)
+    capacity = _ENVS * _ROUNDS * (_STEPS + 1)
+    replay = Replay(directory, world.spec, _ENVS, capacity=capacity, slack=0)
     rng = np.random.default_rng(first)
     for k in range(_ROUNDS):
-        observation = world.reset(held_out_seeds(_ENVS, first + k * _ENVS))
-        for i in range(_ENVS):
-            replay.begin(i, observation[i])
-        amplitude, running = rng.uniform(0, 1, (_ENVS, 1)), np.ones(_ENVS, np.bool_)
-        for _ in range(_STEPS):
-            action = (amplitude * rng.uniform(-1, 1, (_ENVS, sizes[1]))).astype(np.float32)
-            observation, reward, terminated, truncated = world.step(action, running)
-            for i in np.flatnonzero(running).tolist():
-                replay.add(i, action[i], reward[i], terminated[i], truncated[i], observation[i])
-            running &= ~(terminated | truncated)
-            if not running.any():
-                break
+        seeds = held_out_seeds(_ENVS, first + k * _ENVS)
+        gentle = GentleActor(rng, _ENVS, world.spec.action.size)
+        # Its numbers are its own: this generator draws none.
+        events = rollout(gentle, world, seeds, torch.Generator())
+        for event in islice(events, 1 + _STEPS):
+            store(replay, event)
     world.close()
     return replay
+
+
+class GentleActor:
+    """Random actions, in each environment with an amplitude of its own in [0, 1]."""
+
+    def __init__(self, rng: np.random.Generator, batch: int, width: int) -> None:
+        self.rng, self.shape = rng, (batch, width)
+        self.amplitude = rng.uniform(0, 1, (batch, 1))
+
+    def initial(self, batch: int) -> NoState:
+        return NoState()
+
+    def act(
+        self, observation: Tensor, state: NoState, generator: torch.Generator
+    ) -> tuple[Tensor, NoState, Plan | None]:
+        action = self.amplitude * self.rng.uniform(-1, 1, self.shape)
+        return torch.from_numpy(action.astype(np.float32)), state, None
 
 
 @torch.no_grad()
@@ -201,21 +183,16 @@ def information(model: Model, batch: Batch) -> float:
     h, s = filtered(model, batch)
     h_next = model.encode(batch.observation[:, past + 1])
     a = batch.action[:, past]
-    posterior: LatentDistribution = model.posterior(h, s, a, h_next)
-    prior = model.prior(h, s, a)
-    # What an ensemble's noise tells is infinite, being exact: what is left is which member.
-    if isinstance(posterior, MemberAndNoise) and isinstance(prior, MemberAndNoise):
-        posterior, prior = posterior.member, prior.member
-    nats = posterior.kl(prior)
+    nats = model.information(model.posterior(h, s, a, h_next), model.prior(h, s, a))
     return float(nats[batch.valid[:, past]].mean())
 
 
 def _decision_ms(agent: Agent, observations: Tensor) -> float:
     """Median over decisions for observations (n, D), one environment; the first ones warm up."""
-    state, generator = agent.initial(1), torch.Generator().manual_seed(0)
-    times = []
+    actor, generator = agent.actor(), agent.generator(0)
+    state, times = actor.initial(1), []
     for x in observations:
-        began = time.process_time()  # other cells may share the processor
-        _, state, _ = agent.step(x[None], state, generator)
+        began = time.process_time()  # other trials may share the processor
+        _, state, _ = actor.act(x[None], state, generator)
         times.append(1e3 * (time.process_time() - began))
     return float(np.median(times[len(times) // 5 :]))

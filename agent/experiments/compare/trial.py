@@ -17,7 +17,7 @@ from rich.console import Console
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare.measure import measure
-from worldplan.agent.training.record import write_json
+from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.restore import load_with_config
 from worldplan.agent.training.trainer import Trainer
 

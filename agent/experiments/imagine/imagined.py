@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldplan.agent.acting.imagination import imagine
-from worldplan.agent.agent import Actor, Agent
+from worldplan.agent.acting.actors import Switch
+from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.agent.agent import Agent
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.probe import Probe, fit_probe
-from worldplan.envs import EnvConfig, goals_of, make_env
+from worldplan.envs import EnvConfig, VectorEnv, make_env
 from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
 from worldplan.envs.wrappers import FlatEnv
@@ -122,7 +124,7 @@ def play(
     worlds: Sequence[FlatEnv],
     seeds: Sequence[int],
     steps: int,
-    actor: Actor,
+    actor: str,
     passive: int | None = None,
 ) -> list[Played]:
     """At most so many decisions of an episode in each world, planned as one batch, unexplored.
@@ -130,35 +132,30 @@ def play(
     The same seeds give the same episodes. From decision `passive` on nothing is chosen any more:
     the action is 0.
     """
-    batch = range(len(worlds))
-    generator = torch.Generator().manual_seed(seeds[0])
-    seen = [[world.reset(seed=seed)[0]] for world, seed in zip(worlds, seeds, strict=True)]
-    positions = [[_position(world)] for world in worlds]
-    actions: list[list[Tensor]] = [[] for _ in worlds]
-    state, running = agent.initial(len(worlds)), set(batch)
-    with agent.aiming(goals_of(worlds)):
-        for step in range(steps):
-            if not running:
-                break
-            if passive is not None and step >= passive:
-                action = torch.zeros(len(worlds), agent.action_dim)
-            else:
-                now = torch.from_numpy(np.stack([episode[-1] for episode in seen]))
-                action, state, _ = agent.step(now, state, generator, actor=actor)
-            for i in sorted(running):
-                observation, _, terminated, truncated, _ = worlds[i].step(action[i].numpy())
-                seen[i].append(observation)
-                positions[i].append(_position(worlds[i]))
-                actions[i].append(action[i])
-                if terminated or truncated:
-                    running.remove(i)
+    seen: list[list[NDArray[np.float32]]] = [[] for _ in worlds]
+    positions: list[list[NDArray[np.float64]]] = [[] for _ in worlds]
+    actions: list[list[NDArray[np.float32]]] = [[] for _ in worlds]
+    done = 0  # decisions
+    who = agent.actor(actor)
+    if passive is not None:
+        who = Switch(who, agent.actor("zero"), lambda: done < passive)
+    events = rollout(who, VectorEnv(worlds), seeds, agent.generator(seeds[0]))
+    for event in islice(events, 1 + steps):
+        active = event.mask if isinstance(event, Reset) else event.active
+        for i in np.flatnonzero(active).tolist():
+            seen[i].append(event.observation[i])
+            positions[i].append(_position(worlds[i]))
+            if isinstance(event, Step):
+                actions[i].append(event.action[i])
+        done += isinstance(event, Step)
+    none = np.zeros((0, agent.spec.action.size), np.float32)
     return [
         Played(
             torch.from_numpy(np.stack(seen[i])),
-            torch.stack(actions[i]) if actions[i] else torch.zeros(0, agent.action_dim),
+            torch.from_numpy(np.stack(actions[i]) if actions[i] else none),
             np.stack(positions[i]),
         )
-        for i in batch
+        for i in range(len(worlds))
     ]
 
 
@@ -167,7 +164,7 @@ def noticed(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
     """Embedding (L+1, H) and state (L+1, S) at each time, filtered as they are when acting."""
     x, a = played.observation, played.action
     past, times = agent.model.context - 1, len(x)
-    state = agent.initial(times)
+    state = agent.actor().initial(times)
     if past:
 
         def windows(u: Tensor) -> Tensor:
@@ -182,7 +179,7 @@ def noticed(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def learn_to_read(
-    agent: Agent, env: EnvConfig, actor: Actor, watch: Callable[[int], None] | None = None
+    agent: Agent, env: EnvConfig, actor: str, watch: Callable[[int], None] | None = None
 ) -> Reading:
     """Fits the probe on episodes of their own, as many of the actor as of random actions.
 
@@ -232,8 +229,7 @@ def compare(
     h, s = noticed(agent, played)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(actions), futures, model.noise_dim, generator=generator)
-    future = imagine(
-        model,
+    future = model.imagine(
         h[start].expand(futures, -1),
         s[start].expand(futures, -1),
         actions[:, None].expand(-1, futures, -1),

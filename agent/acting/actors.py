@@ -1,0 +1,248 @@
+"""Who acts: the planner, the policy alone, random actions, noise that goes on in a direction, none.
+
+Shapes: B environments, D observation, A action, L decisions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from worldplan.agent.acting.actor_state import ActorState
+from worldplan.agent.acting.controller import Controller
+from worldplan.planners import ActionSpace, Plan, Planner, PlanState
+from worldplan.planners.icem import colour
+
+
+class State(Protocol):
+    """What an actor remembers of B episodes."""
+
+    def begin(self, mask: Tensor, goal: Tensor | None = None) -> Self:
+        """Episodes begin in the environments in mask (B,), with goals (B, D) if the task has any."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class Actor(Protocol[S]):
+    """Chooses actions. Its state goes in and comes back out."""
+
+    def initial(self, batch: int) -> S:
+        """Before the first episodes of B environments."""
+
+    def act(
+        self, observation: Tensor, state: S, generator: torch.Generator
+    ) -> tuple[Tensor, S, Plan | None]:
+        """Actions (B, A) on observations (B, D), and the plan behind them if there is one."""
+
+
+class AgentActor(ABC):
+    """An actor that shares its state with others of the same agent: one may go on for another."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
+    def initial(self, batch: int) -> ActorState:
+        c = self.controller
+        past, width = c.model.context - 1, c.planner.actions.size
+        shape, device = c.model.spec.observation.shape, c.device
+        return ActorState(
+            c.planner.initial_state(batch, device),
+            torch.zeros(batch, past, *shape, device=device),
+            torch.zeros(batch, past, width, device=device),
+            torch.zeros(batch, past, dtype=torch.bool, device=device),
+        )
+
+    @torch.no_grad()
+    def act(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        observation = observation.to(self.controller.device)
+        action, state, plan = self.choose(observation, state, generator)
+        return action.cpu(), state.remember(observation, action), plan
+
+    @abstractmethod
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        """Everything but remembering what was seen and done."""
+
+
+class PlanningActor(AgentActor):
+    """Executes the first action of each plan.
+
+    `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets it.
+    With `explain` plans carry what they promise step by step and how the search went; they are
+    then made slowly, uncompiled in float32.
+    """
+
+    def __init__(
+        self, controller: Controller, *, explore: bool = False, explain: bool = False
+    ) -> None:
+        super().__init__(controller)
+        self.explore, self.explain = explore, explain
+
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        c = self.controller
+        goal = c.goal if state.goal is None else state.goal
+        noise = c.draw_noise(len(observation), generator)
+        plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain)
+        plan.check()
+        action = plan.action
+        if self.explore:
+            wide = torch.randn(action.shape, generator=generator, device=action.device)
+            action = c.planner.actions.executable(action + plan.std[:, 0] * wide)
+        return action, replace(state, plan=plan_state), plan
+
+
+class PolicyActor(AgentActor):
+    """Executes the mode of the policy, without planning."""
+
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        c = self.controller
+        assert c.heads is not None, "an agent without a policy has no such actor"
+        features = c.model.features(*state.filter(c.model, observation))
+        zero = features.new_zeros(len(observation), c.planner.actions.size)
+        return c.heads.act(features, zero)[0], state, None
+
+
+class RandomActor(AgentActor):
+    """Any action as likely as any other."""
+
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        c = self.controller
+        action = c.planner.actions.random((len(observation),), generator, c.device)
+        return action, state, None
+
+
+class ZeroActor(AgentActor):
+    """Does nothing: the action is 0."""
+
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        return observation.new_zeros(len(observation), self.controller.planner.actions.size), state, None
+
+
+class Switch(AgentActor):
+    """One actor as long as `first_acts` says so, then another of the same agent."""
+
+    def __init__(
+        self, first: AgentActor, second: AgentActor, first_acts: Callable[[], bool]
+    ) -> None:
+        super().__init__(second.controller)
+        self.first, self.second, self.first_acts = first, second, first_acts
+
+    def choose(
+        self, observation: Tensor, state: ActorState, generator: torch.Generator
+    ) -> tuple[Tensor, ActorState, Plan | None]:
+        now = self.first if self.first_acts() else self.second
+        return now.choose(observation, state, generator)
+
+
+@dataclass(frozen=True)
+class NoState:
+    """Nothing is remembered."""
+
+    def begin(self, mask: Tensor, goal: Tensor | None = None) -> NoState:
+        return self
+
+
+@dataclass(frozen=True)
+class ConstantCostState:
+    """What one plan leaves to the next."""
+
+    plan: PlanState
+
+    def begin(self, mask: Tensor, goal: Tensor | None = None) -> ConstantCostState:
+        return ConstantCostState(self.plan.reset(mask))
+
+
+class ConstantCostActor:
+    """The same search with nothing to tell plans apart by: all cost the same.
+
+    What chance makes of a search. Uniformly random actions are another baseline: they shake more
+    than the mean of a search does, which alone changes returns.
+    """
+
+    def __init__(self, planner: Planner[Any], noise_dim: int) -> None:
+        """`noise_dim` is the width of the latent noise of the model in whose place it plans."""
+        self.planner, self.noise_dim = planner, noise_dim
+
+    def initial(self, batch: int) -> ConstantCostState:
+        return ConstantCostState(self.planner.initial_state(batch))
+
+    def act(
+        self, observation: Tensor, state: ConstantCostState, generator: torch.Generator
+    ) -> tuple[Tensor, ConstantCostState, Plan | None]:
+        noise = self.planner.draw_noise(len(observation), self.noise_dim, generator)
+        plan, plan_state = self.planner.plan(_nothing, state.plan, noise)
+        return plan.action, ConstantCostState(plan_state), plan
+
+
+def _nothing(actions: Tensor, noise: Tensor) -> Tensor:
+    """A cost (B, N, M) of 0, whose gradient is 0 too."""
+    return (0 * actions).sum((2, 3))[..., None].expand(-1, -1, len(noise))
+
+
+@dataclass(frozen=True)
+class NoiseState:
+    """The noise of an episode, drawn at its start."""
+
+    drawn: Tensor | None = None  # (B, L, A)
+    step: int = 0
+
+    def begin(self, mask: Tensor, goal: Tensor | None = None) -> NoiseState:
+        assert mask.all(), "all episodes begin at once"
+        return NoiseState()
+
+
+class NoiseActor:
+    """Pink noise in time, clipped to what can be executed; no observation is read.
+
+    It goes on in a direction for a while, and so comes further than white noise (Eberhard et al.
+    2023, https://openreview.net/forum?id=hQ9V5QN27eS). Episodes have at most `length` decisions.
+    """
+
+    def __init__(self, actions: ActionSpace, length: int) -> None:
+        self.actions, self.length = actions, length
+
+    def initial(self, batch: int) -> NoiseState:
+        return NoiseState()
+
+    def act(
+        self, observation: Tensor, state: NoiseState, generator: torch.Generator
+    ) -> tuple[Tensor, NoiseState, Plan | None]:
+        drawn = state.drawn
+        if drawn is None:
+            white = torch.randn(
+                len(observation), self.length, self.actions.size, generator=generator
+            )
+            drawn = self.actions.executable(colour(white, beta=1.0))
+        return drawn[:, state.step], replace(state, drawn=drawn, step=state.step + 1), None
+
+
+class UniformActor:
+    """Any action as likely as any other; needs no agent."""
+
+    def __init__(self, actions: ActionSpace) -> None:
+        self.actions = actions
+
+    def initial(self, batch: int) -> NoState:
+        return NoState()
+
+    def act(
+        self, observation: Tensor, state: NoState, generator: torch.Generator
+    ) -> tuple[Tensor, NoState, Plan | None]:
+        return self.actions.random((len(observation),), generator, None), state, None

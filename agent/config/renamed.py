@@ -1,0 +1,34 @@
+"""Settings that have another name now. The old ones are read for one version."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {
+    "agent.average": "agent.ema_rate",
+    "agent.learner.batch": "agent.learner.batch_size",
+    "agent.learner.clip": "agent.learner.grad_clip_norm",
+    "agent.learner.decay": "agent.learner.rho",
+    "agent.learner.target_rate": "agent.learner.tau",
+}
+
+
+def present_name(key: str) -> str:
+    """The name of a setting as it is now; warns if it was another."""
+    if key not in RENAMED:
+        return key
+    old, new = (name.removeprefix("agent.") if name.count(".") > 1 else name for name in (key, RENAMED[key]))
+    warnings.warn(f"the setting {old} is called {new} now", FutureWarning, stacklevel=2)
+    return RENAMED[key]
+
+
+def modernised(saved: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings of a run that an older version saved, under the names of today."""
+    found = {}
+    for name, value in saved.items():
+        key = f"{above}{name}"
+        last = RENAMED.get(key, key).rpartition(".")[2]
+        found[last] = modernised(value, f"{key}.") if isinstance(value, Mapping) else value
+    return found

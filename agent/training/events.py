@@ -1,0 +1,135 @@
+"""What a training run announces, and who may listen: progress, files, other tools, a user.
+
+    class Stopper(Listener):
+        def on_evaluation(self, event):
+            if event.planner.returns.mean() > 900:
+                self.run.stop = "good enough"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from worldplan.agent.agent import Agent
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.evaluation.evaluate import Evaluation
+
+
+class Run(Protocol):
+    """The run that one listens to."""
+
+    config: RunConfig
+    run_dir: Path
+    agent: Agent
+    step: int  # decisions so far, over all environments
+    stop: str | None  # set it to a reason, and the run ends after the step
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """A decision of each environment."""
+
+    step: int  # decisions so far, over all environments
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class EpisodeEvent:
+    """An episode that was collected."""
+
+    step: int
+    total: float  # undiscounted return
+    length: int  # decisions
+
+
+@dataclass(frozen=True)
+class UpdateEvent:
+    """Figures after a gradient update; announced every `log_interval` decisions."""
+
+    step: int
+    groups: Mapping[str, Mapping[str, float]]  # such as loss, model, time -> name -> value
+
+
+@dataclass(frozen=True)
+class EvaluationEvent:
+    """Held-out episodes."""
+
+    step: int
+    frames: int
+    planner: Evaluation
+    policy: Evaluation | None  # the policy alone on the same episodes; None if there is none
+    optimism: Mapping[str, float]  # see `calibration.optimism_by_horizon`
+
+
+@dataclass(frozen=True)
+class CheckpointEvent:
+    """A checkpoint that is complete."""
+
+    step: int
+    path: Path
+
+
+class Listener:
+    """Override what you want to hear. `run` is the run that one listens to.
+
+    Listeners are called in the training process, between its steps. What they raise ends the run.
+    """
+
+    run: Run
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step, of a resumed run too."""
+        self.run = run
+
+    def on_step(self, event: StepEvent) -> None: ...
+
+    def on_episode(self, event: EpisodeEvent) -> None: ...
+
+    def on_update(self, event: UpdateEvent) -> None: ...
+
+    def on_evaluation(self, event: EvaluationEvent) -> None: ...
+
+    def on_checkpoint(self, event: CheckpointEvent) -> None: ...
+
+    def on_warning(self, text: str) -> None: ...
+
+    def on_end(self) -> None:
+        """After the last step, and after an error or a signal."""
+
+
+class Listeners(Listener):
+    """Tells several listeners, in their order."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self.all = list(listeners)
+
+    def on_start(self, run: Run) -> None:
+        self._tell("on_start", run)
+
+    def on_step(self, event: StepEvent) -> None:
+        self._tell("on_step", event)
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        self._tell("on_episode", event)
+
+    def on_update(self, event: UpdateEvent) -> None:
+        self._tell("on_update", event)
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self._tell("on_evaluation", event)
+
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        self._tell("on_checkpoint", event)
+
+    def on_warning(self, text: str) -> None:
+        self._tell("on_warning", text)
+
+    def on_end(self) -> None:
+        self._tell("on_end")
+
+    def _tell(self, what: str, *event: Any) -> None:
+        for listener in self.all:
+            getattr(listener, what)(*event)

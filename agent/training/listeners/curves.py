@@ -1,0 +1,47 @@
+"""Files of a run: `curve.csv` of evaluations, `episodes.csv` of collected ones."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from worldplan.agent.training.curve import Curve
+from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run
+
+
+def row_of(event: EvaluationEvent) -> dict[str, float]:
+    """A row of the learning curve. The return of a policy that there is not is NaN."""
+    planner, policy = event.planner, event.policy
+    return {
+        "step": event.step,
+        "frames": event.frames,
+        "return": float(planner.returns.mean()),
+        "min": float(planner.returns.min()),
+        "max": float(planner.returns.max()),
+        "length": float(planner.lengths.mean()),
+        "policy_return": math.nan if policy is None else float(policy.returns.mean()),
+        "predicted": float(planner.predicted.mean()),
+        "realised": float(planner.realised.mean()),
+    }
+
+
+class CurveFiles(Listener):
+    """Writes the CSV files.
+
+    Columns are a function of seed and configuration alone, never of the clock, so that a resumed
+    run can be compared with an uninterrupted one byte by byte; times go to TensorBoard.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+
+    def on_start(self, run: Run) -> None:
+        resumed = run.step or None
+        self.curve = Curve(self.run_dir / "curve.csv", resumed)
+        self.episodes = Curve(self.run_dir / "episodes.csv", resumed)
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        self.episodes.append({"step": event.step, "return": event.total, "length": event.length})
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self.curve.append(row_of(event))

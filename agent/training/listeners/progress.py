@@ -1,0 +1,62 @@
+"""A progress line in the terminal, and a line for each evaluation above it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run, StepEvent
+
+
+class ProgressLine(Listener):
+    """Says how far the run is."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=2,
+        )
+
+    def on_start(self, run: Run) -> None:
+        steps = run.config.steps
+        self.task = self.progress.add_task(
+            "training", total=steps, completed=run.step, speed="", note=""
+        )
+        self.progress.start()
+
+    def on_step(self, event: StepEvent) -> None:
+        self._advance(event.step, speed=f"{event.steps_per_second:.0f}/s")
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        self._advance(event.step, note=f"return {event.total:.1f}")
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        returns = event.planner.returns
+        line = (
+            f"step {event.step:>7,}: return {returns.mean():8.1f}  "
+            f"({returns.min():.1f} to {returns.max():.1f})"
+        )
+        if event.policy is not None:
+            line += f"   policy alone {event.policy.returns.mean():8.1f}"
+        self.console.print(line)
+
+    def on_warning(self, text: str) -> None:
+        self.console.print(f"[yellow]warning: {text}[/yellow]")
+
+    def on_end(self) -> None:
+        self.progress.stop()
+
+    def _advance(self, step: int, **fields: str) -> None:
+        fill: dict[str, Any] = dict(fields)
+        self.progress.update(self.task, completed=step, **fill)

@@ -1,0 +1,67 @@
+"""What a run tells TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from worldplan.agent.config.names import dotted
+from worldplan.agent.evaluation.film import animation
+from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run, UpdateEvent
+from worldplan.agent.training.listeners.films import film_of
+from worldplan.agent.training.listeners.curves import row_of
+
+
+class TensorBoard(Listener):
+    """Writes scalars, settings and films to `logs` in the run's folder."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+
+    def on_start(self, run: Run) -> None:
+        self.writer = SummaryWriter(str(self.run_dir / "logs"), purge_step=run.step or None)
+        settings: Mapping[str, Any] = run.config.model_dump(mode="json")
+        self.writer.add_text("config", f"```\n{json.dumps(settings, indent=2)}\n```")
+        # TensorBoard takes numbers and texts only. `add_hparams` would do, but opens a run of its
+        # own for it.
+        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in dotted(settings)}
+        for summary in hparams(flat, {"evaluation/return": None}):  # type: ignore[no-untyped-call]
+            self._add(summary)
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        self._scalars("episode", {"return": event.total, "length": event.length}, event.step)
+
+    def on_update(self, event: UpdateEvent) -> None:
+        for group, values in event.groups.items():
+            self._scalars(group, values, event.step)
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        row = row_of(event)
+        self._scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, event.step)
+        self._scalars("optimism", event.optimism, event.step)
+        film = film_of(self.run_dir, event.step)
+        if film.exists():
+            # As an animated image: TensorBoard's own videos need moviepy.
+            gif, height, width = animation(film)
+            image = Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=gif
+            )
+            value = Summary.Value(tag="evaluation/episode", image=image)
+            self._add(Summary(value=[value]), event.step)
+
+    def on_end(self) -> None:
+        self.writer.close()
+
+    def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def _add(self, summary: Any, step: int | None = None) -> None:
+        assert self.writer.file_writer is not None, "not closed yet"
+        self.writer.file_writer.add_summary(summary, step)

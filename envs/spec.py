@@ -1,0 +1,113 @@
+"""What goes in and out of an environment: from here it travels to replay, model, heads, planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EnvConfig(BaseModel):
+    """Which environment, and how often it is acted upon."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Any Gymnasium id; `module:EnvId` imports `module` first; `dm_control/...` is by shimmy."""
+    action_repeat: int = Field(default=1, ge=1)
+    """Simulator frames per decision."""
+    kwargs: dict[str, Any] = {}
+    """Passed to `gymnasium.make`."""
+    observe: Literal["observation", "state"] = "observation"
+    """What the agent sees: what the environment shows, or MuJoCo's whole state."""
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """Observations: arrays of one shape and dtype. Today they are vectors (D,) of float32."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def kind(self) -> Literal["vector"]:
+        """By which an encoder is chosen."""
+        assert len(self.shape) == 1, "make_env flattens what it can and refuses the rest"
+        return "vector"
+
+    @property
+    def size(self) -> int:
+        """Numbers in one observation."""
+        return int(np.prod(self.shape))
+
+    def check(self, given: Any) -> NDArray[Any]:
+        """One observation (*shape) or a batch (B, *shape), in this dtype; its own memory.
+
+        Raises:
+            ValueError: another shape, or a number that is not finite.
+        """
+        x: NDArray[Any] = np.array(given, dtype=self.dtype)
+        n = len(self.shape)
+        if x.ndim not in (n, n + 1) or x.shape[x.ndim - n :] != self.shape:
+            batch = f"({', '.join(map(str, ('batch', *self.shape)))})"
+            raise ValueError(
+                f"expected an observation of shape {self.shape} or {batch}, got {x.shape}"
+            )
+        if not np.isfinite(x).all():
+            raise ValueError("expected a finite observation, got NaN or infinity in it")
+        return x
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Actions: `box` is a vector of `size` numbers in [-1, 1]."""
+
+    size: int
+    kind: Literal["box"] = "box"
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What an environment shows and takes.
+
+    `config` says by what it was made, where that is known: a model that simulates the environment
+    needs it.
+    """
+
+    observation: ObservationSpec
+    action: ActionSpec
+    config: EnvConfig | None = None
+
+    @classmethod
+    def vectors(cls, observation: int, action: int) -> EnvironmentSpec:
+        """Observations (D,) and actions (A,)."""
+        return cls(ObservationSpec((observation,)), ActionSpec(action))
+
+    @classmethod
+    def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:
+        """Of an environment that `make_env` made."""
+        shown, taken = env.observation_space, env.action_space
+        assert shown.shape is not None
+        assert taken.shape is not None
+        (size,) = taken.shape
+        return cls(ObservationSpec(shown.shape, str(shown.dtype)), ActionSpec(size), config)
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the config, which a run saves by itself."""
+        observation = {"shape": list(self.observation.shape), "dtype": self.observation.dtype}
+        return {
+            "observation": observation,
+            "action": {"kind": self.action.kind, "size": self.action.size},
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any], config: EnvConfig | None) -> EnvironmentSpec:
+        """Inverse of `to_json`."""
+        shape = tuple(saved["observation"]["shape"])
+        observation = ObservationSpec(shape, saved["observation"]["dtype"])
+        return cls(observation, ActionSpec(**saved["action"]), config)
