@@ -1,6 +1,6 @@
 """The agent: model, heads and planner put together, and who acts with them.
 
-What acts holds no optimiser: it can be pickled and sent to another process. `Agent.learner` makes
+What acts holds no optimiser: it can be pickled and sent to another process. `Agent.make_learner` makes
 what trains it.
 
 Shapes: B environments, D observation, A action, T horizon, R imagined rows, F features.
@@ -103,7 +103,7 @@ class Agent:
         """Whether a policy is learned: not from triples alone, and not in a simulator."""
         return self.learns and self.config.learner.task_heads
 
-    def learner(self) -> Learner:
+    def make_learner(self) -> Learner:
         """What trains this agent: a copy, which the agent's weights then follow.
 
         Raises:
@@ -114,7 +114,9 @@ class Agent:
         c = self.config
         return Learner(c.learner, (self.model, heads), c.discount, c.ema_rate, self.execution)
 
-    def actor(self, name: str = "planner", *, explore: bool = False, explain: bool = False) -> AgentActor:
+    def actor(
+        self, name: str = "planner", *, explore: bool = False, explain: bool = False
+    ) -> AgentActor:
         """Who acts: `planner`, `policy`, `random` or `zero`. They share their state.
 
         `explore` and `explain` are the planner's, see `PlanningActor`.

@@ -36,8 +36,8 @@ from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.evaluation.statistics import bootstrap_ci
 from worldplan.agent.experiments.figure import pyplot
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
 from worldplan.agent.training.atomic import write_json
+from worldplan.agent.training.fit import TRIPLES_ALONE, fit
 from worldplan.envs import make_env
 from worldplan.envs.tasks.rooms import DOOR, WALL
 

@@ -132,7 +132,11 @@ class ZeroActor(AgentActor):
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        return observation.new_zeros(len(observation), self.controller.planner.actions.size), state, None
+        return (
+            observation.new_zeros(len(observation), self.controller.planner.actions.size),
+            state,
+            None,
+        )
 
 
 class Switch(AgentActor):

@@ -17,7 +17,7 @@ from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.data.seeds import training_seed
-from worldplan.envs import EnvConfig, VectorEnv, make_vector
+from worldplan.envs import EnvConfig, make_vector
 from worldplan.planners import Box
 
 Collector = Literal["noise", "random"]

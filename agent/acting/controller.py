@@ -79,7 +79,9 @@ class Controller:
                 "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
             )
         if goal is not None and len(goal) not in (1, len(observation)):
-            raise ValueError(f"expected one goal, or one for each of {len(observation)}, got {len(goal)}")
+            raise ValueError(
+                f"expected one goal, or one for each of {len(observation)}, got {len(goal)}"
+            )
         if explain:
             return self.decide(observation, state, noise, goal, objective, explain=True)
         if objective is not None:

@@ -55,9 +55,7 @@ class LearnedReturn:
         """Each step's reward (T, R) and probability to go on (T, R); the value (R,) after them."""
         # Heads read all steps in one batch once the dynamics are unrolled.
         heads, last = self.heads, imagined.features[-1]
-        reward_logits, go_on = heads.outcomes(
-            imagined.features[:-1], imagined.z, imagined.actions
-        )
+        reward_logits, go_on = heads.outcomes(imagined.features[:-1], imagined.z, imagined.actions)
         action, _ = heads.act(last, torch.zeros_like(imagined.actions[0]))
         value = heads.code.decode(heads.values(last, action)).mean(0)
         return heads.code.decode(reward_logits), go_on.sigmoid(), value
@@ -83,9 +81,7 @@ class TrueReturn:
         return imagined.reward
 
     def _weights(self, reward: Tensor) -> Tensor:
-        return self.discount ** torch.arange(
-            len(reward), dtype=reward.dtype, device=reward.device
-        )
+        return self.discount ** torch.arange(len(reward), dtype=reward.dtype, device=reward.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,11 @@ def collect(
     actor: Annotated[str, typer.Option(help="noise (pink in time) or random")] = "noise",
 ) -> None:
     """Collect transitions without reward or aim, for `worldplan fit`."""
+    from worldplan.agent.acting.collect import Collector
+    from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.config.presets import load_preset
-    from worldplan.agent.data.dataset import Collector, write_dataset
-    from worldplan.agent.data.dataset import collect as play
+    from worldplan.agent.data.dataset import write_dataset
 
     with plainly():
         config = resolve(load_preset(task), overrides or [])

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 
-from worldplan.agent.config.names import folder_name
+from worldplan.agent.config.names import folder_name, one_of
 from worldplan.envs import EnvironmentFault
 
 console = Console(soft_wrap=True)
@@ -59,3 +60,59 @@ def will_write(file: Path | None, ending: str) -> None:
     if file.suffix != ending or file.is_dir():
         raise ValueError(f"expected a file that ends in {ending}, got {str(file)!r}")
     file.parent.mkdir(parents=True, exist_ok=True)
+
+
+Subject = Annotated[
+    str,
+    typer.Argument(
+        help="run folder, or a checkpoint within; or a preset, of a family that learns nothing: "
+        "inverted-pendulum model.kind=simulator",
+        metavar="RUN",
+    ),
+]
+ActorOption = Annotated[str, typer.Option(help="planner, policy, random or zero")]
+
+
+def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> tuple[Any, Any]:
+    """The agent that a command is about, and its run's configuration.
+
+    Raises:
+        ValueError, FileNotFoundError: not a run, or a preset of a family that must be trained.
+    """
+    from worldplan.agent.config.overrides import resolve
+    from worldplan.agent.config.presets import load_preset, tasks
+    from worldplan.agent.training.restore import load_with_config, make_agent
+
+    if run not in tasks() or Path(run).exists():
+        if settings:
+            raise ValueError(
+                f"{run} has its own settings; expected nothing beside it, got {' '.join(settings)!r}"
+            )
+        return load_with_config(run, compiled=compiled)
+    config = resolve(load_preset(run), settings or [])
+    if config.agent.model.learns:
+        raise ValueError(
+            f"{run} is a task, and model.kind={config.agent.model.kind} must be trained for it; "
+            f"expected the folder of a run, as `worldplan train {run}` makes it"
+        )
+    return make_agent(config, compiled=compiled), config
+
+
+def actor_name(name: str) -> str:
+    """Raises ValueError if no actor is called so."""
+    from worldplan.agent.agent import ACTORS
+
+    return one_of("actor", name, ACTORS)
+
+
+def show_evaluation(result: Any, sums: dict[str, Any]) -> None:
+    """The evaluation as a person reads it."""
+    low, high = sums["ci95"]
+    returns = " ".join(f"{r:.1f}" for r in result.returns)
+    console.print(
+        f"{result.actor}: mean return [bold]{sums['mean']:.1f}[/bold]  "
+        f"(95% interval {low:.1f} to {high:.1f}, IQM {sums['iqm']:.1f}, std {sums['std']:.1f}, "
+        f"{len(result.returns)} held-out episodes, {np.mean(result.lengths):.0f} steps each, "
+        f"{1e3 * result.seconds / max(1, result.lengths.max()):.1f} ms a decision for all)"
+    )
+    console.print(f"returns: {returns}")

@@ -19,7 +19,9 @@ def present_name(key: str) -> str:
     """The name of a setting as it is now; warns if it was another."""
     if key not in RENAMED:
         return key
-    old, new = (name.removeprefix("agent.") if name.count(".") > 1 else name for name in (key, RENAMED[key]))
+    old, new = (
+        name.removeprefix("agent.") if name.count(".") > 1 else name for name in (key, RENAMED[key])
+    )
     warnings.warn(f"the setting {old} is called {new} now", FutureWarning, stacklevel=2)
     return RENAMED[key]
 

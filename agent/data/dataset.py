@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-
-
 @dataclass(frozen=True)
 class Episode:
     """One episode as it was; the last observation is the true final one."""

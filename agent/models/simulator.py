@@ -119,7 +119,9 @@ class SimulatorModel(Model):
         rows = self.simulator.rollout(_array(s), _array(acts), _array(chance))
         after = torch.from_numpy(rows.states).to(s).transpose(0, 1)
         states = torch.cat([s[None], after])
-        reward = torch.from_numpy(rows.rewards).to(s.device).T  # float64, as the simulator adds them up
+        reward = (
+            torch.from_numpy(rows.rewards).to(s.device).T
+        )  # float64, as the simulator adds them up
         return ImaginedTrajectory(states, states, noise, actions, reward)
 
 

@@ -151,7 +151,6 @@ class Model(nn.Module, WorldModel):
         """See the function `imagine`."""
         return imagine(self, h, s, actions, noise)
 
-
     def information(self, posterior: LatentDistribution, prior: LatentDistribution) -> Tensor:
         """Nats (...) that z carries: the divergence of what did happen from what could."""
         return posterior.kl(prior)

@@ -52,7 +52,7 @@ class Training:
         console.print(note)
         torch.manual_seed(config.seed)
         self.agent = Agent(config.agent, spec, execution)
-        self.learner = self.agent.learner()
+        self.learner = self.agent.make_learner()
         # Streams of their own, so that acting and learning do not shift each other's numbers.
         self.learning = self.agent.generator(self.learning_seed(config.seed))
         self.sampling = np.random.default_rng(config.seed)

@@ -1,9 +1,9 @@
 """What a training run announces, and who may listen: progress, files, other tools, a user.
 
-    class Stopper(Listener):
-        def on_evaluation(self, event):
-            if event.planner.returns.mean() > 900:
-                self.run.stop = "good enough"
+class Stopper(Listener):
+    def on_evaluation(self, event):
+        if event.planner.returns.mean() > 900:
+            self.run.stop = "good enough"
 """
 
 from __future__ import annotations

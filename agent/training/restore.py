@@ -15,7 +15,7 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
 from worldplan.agent.training import checkpoint
-from worldplan.envs import EnvironmentSpec
+from worldplan.envs import EnvironmentSpec, make_env
 
 
 def identity(config: RunConfig, spec: EnvironmentSpec) -> dict[str, Any]:
@@ -78,6 +78,16 @@ def load_with_config(
     agent = Agent(config.agent, read_spec(state, config), execution)
     agent.load_weights(tensors)
     return agent, config
+
+
+def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
+    """A new agent, untrained: all that a family needs which learns nothing."""
+    world = make_env(config.env)
+    spec = EnvironmentSpec.of(world, config.env)
+    world.close()
+    how = config.compile if compiled else "off"
+    execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
+    return Agent(config.agent, spec, execution)
 
 
 def config_json(config: RunConfig) -> dict[str, object]:

@@ -24,6 +24,7 @@ from worldplan.agent.evaluation.calibration import optimism_by_horizon
 from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.training import checkpoint, restore
+from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.events import (
     CheckpointEvent,
@@ -33,7 +34,6 @@ from worldplan.agent.training.events import (
     StepEvent,
     UpdateEvent,
 )
-from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.listeners.curves import CurveFiles
 from worldplan.agent.training.listeners.films import Films
 from worldplan.agent.training.listeners.progress import ProgressLine

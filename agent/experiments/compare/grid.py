@@ -30,10 +30,10 @@ from worldplan.planners import PLANNERS
 FAMILIES: dict[str, tuple[str, ...]] = {
     "jepa": (),
     "jepa without a": ("model.action=false",),
-    "ensemble": ("model.kind=ensemble", "planner.latent_samples=5"),
+    "ensemble": ("model.kind=ensemble",),
     "autoregressive+a": ("model.kind=autoregressive", "model.action=true"),
-    "autoregressive": ("model.kind=autoregressive", "agent.proposals=0"),
-    "simulator": ("model.kind=simulator", "steps=1"),  # nothing to be learned in more
+    "autoregressive": ("model.kind=autoregressive",),
+    "simulator": ("model.kind=simulator",),
 }
 
 # What --quick compares: fifteen minutes on two cores, where compiling would take half of them, and

@@ -16,16 +16,22 @@ from rich.console import Console
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.evaluate import evaluate
+from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.experiments.compare.measure import measure
 from worldplan.agent.training.atomic import write_json
-from worldplan.agent.training.restore import load_with_config
+from worldplan.agent.training.restore import load_with_config, make_agent
 from worldplan.agent.training.trainer import Trainer
+from worldplan.envs import make_vector
 
 MEASURES = "measures.json"  # of a cell that is done
 
 
 def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
     """The agent of a run that is trained to its end, here or before."""
+    if not config.agent.model.learns:
+        return _evaluated(config, run_dir)
     if (run_dir / "result.json").exists():
         agent, _ = load_with_config(run_dir, compiled=True)
         return agent
@@ -33,6 +39,17 @@ def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
     trainer = Trainer(config, run_dir, console, resume=saved)
     trainer.run()
     return trainer.agent
+
+
+def _evaluated(config: RunConfig, run_dir: Path) -> Agent:
+    """The agent of a family that learns nothing; its `result.json` as of a training run."""
+    agent, seeds = make_agent(config), held_out_seeds(config.final_episodes)
+    env = make_vector(config.env, len(seeds))
+    result = evaluate(agent, env, seeds)
+    env.close()
+    head = {"task": config.task, "seed": config.seed, "step": 0, "frames": 0, "solved": False}
+    write_json(run_dir / "result.json", head | summary(result.returns, result.seeds))
+    return agent
 
 
 def run_cell(run_dir: Path) -> None:

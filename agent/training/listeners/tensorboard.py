@@ -13,9 +13,15 @@ from torch.utils.tensorboard.summary import hparams
 
 from worldplan.agent.config.names import dotted
 from worldplan.agent.evaluation.film import animation
-from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run, UpdateEvent
-from worldplan.agent.training.listeners.films import film_of
+from worldplan.agent.training.events import (
+    EpisodeEvent,
+    EvaluationEvent,
+    Listener,
+    Run,
+    UpdateEvent,
+)
 from worldplan.agent.training.listeners.curves import row_of
+from worldplan.agent.training.listeners.films import film_of
 
 
 class TensorBoard(Listener):

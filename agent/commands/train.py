@@ -1,0 +1,109 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldplan.agent.commands.terminal import (
+    Overrides,
+    console,
+    plainly,
+    show_evaluation,
+    unused,
+)
+from worldplan.envs import EnvironmentFault
+
+
+def train(
+    task: Annotated[
+        str | None, typer.Argument(help="a preset (see `worldplan tasks`)", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    env: Annotated[
+        str | None, typer.Option(help="any Gymnasium id instead of a preset; module:EnvId too")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="run folder to go on with, exactly where it was saved")
+    ] = None,
+) -> None:
+    """Learn a task: act, learn and plan; then evaluate and say where everything is."""
+    from worldplan.agent.config.overrides import resolve
+    from worldplan.agent.config.presets import load_preset
+    from worldplan.agent.training import checkpoint
+    from worldplan.agent.training.restore import read_config
+
+    settings = list(overrides or [])
+    with plainly():
+        if env and task is not None and "=" not in task:
+            raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
+        if (env or resume) and task is not None:
+            settings.insert(0, task)  # the first word is a setting then, not a preset
+            task = None
+        if resume is not None:
+            if env or settings:
+                raise ValueError(
+                    "--resume goes on with the run's own settings; expected nothing beside it, "
+                    f"got {env or ' '.join(settings)!r}"
+                )
+            if (resume / "state.json").is_file():
+                raise ValueError(
+                    f"expected the run {resume.parent.parent} to go on with, got a checkpoint of it"
+                )
+            _, state = checkpoint.read(checkpoint.find(resume))
+            config, run_dir = read_config(state), resume
+        else:
+            if task is None and env is None:
+                raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
+            base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
+            config = resolve(base, settings)
+            run_dir = unused(config)
+        _train(config, run_dir, resume=resume is not None)
+
+
+def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
+    from worldplan.agent.evaluation.film import prepare_rendering
+    from worldplan.agent.training.trainer import Trainer
+
+    if config.video:
+        prepare_rendering()
+    console.print(f"[bold]{config.task}[/bold]  {config.env.id}  seed {config.seed}  -> {run_dir}")
+    trainer = Trainer(config, run_dir, console, resume=resume)
+    if trainer.env.max_episode_steps is None:
+        console.print(
+            f"{config.env.id} states no time limit: if an episode may never end by itself, set "
+            "env.kwargs.max_episode_steps"
+        )
+    try:
+        result = trainer.run()
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped and saved at step {trainer.step:,}; go on with: "
+            f"worldplan train --resume {run_dir}"
+        )
+        raise typer.Exit(130) from None
+    except (EnvironmentFault, FloatingPointError):
+        console.print(
+            f"the run is safe up to its last checkpoint; go on with: "
+            f"worldplan train --resume {run_dir}"
+        )
+        raise
+    from worldplan.agent.evaluation.statistics import summary
+    from worldplan.agent.experiments.report.run_curve import plot_curve
+
+    show_evaluation(result, summary(result.returns, result.seeds))
+    plot_curve(run_dir)
+    why = "solved" if trainer.stop == "solved" else "done"
+    minutes = trainer.clock["total"] / 60
+    console.print(f"{why} after {trainer.step:,} steps and {minutes:.1f} minutes")
+    for name, path in (
+        ("checkpoint", run_dir / "checkpoints"),
+        ("learning curve", run_dir / "curve.png"),
+        ("its figures", run_dir / "curve.csv"),
+        ("result", run_dir / "result.json"),
+    ):
+        console.print(f"  {name:15} {path}")
+    console.print(f"  {'TensorBoard':15} tensorboard --logdir {run_dir / 'logs'}")
+    console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")
