@@ -1,7 +1,7 @@
 """The agent: model, heads and planner put together, and who acts with them.
 
-What acts holds no optimiser: it can be pickled and sent to another process. `Agent.make_learner` makes
-what trains it.
+What acts holds no optimiser: it can be pickled and sent to another process. What trains it comes
+from `Agent.make_learner`.
 
 Shapes: B environments, D observation, A action, T horizon, R imagined rows, F features.
 """
@@ -81,7 +81,8 @@ class Agent:
         self.controller = Controller(
             self.model, self._heads, planner, default, config.proposals, execution
         )
-        self.reset()
+        self._state: ActorState | None = None
+        self._generator = self.generator(0)
 
     @property
     def heads(self) -> Heads:
@@ -126,7 +127,11 @@ class Agent:
         """
         if name == "planner":
             return PlanningActor(self.controller, explore=explore, explain=explain)
-        others = {"policy": PolicyActor, "random": RandomActor, "zero": ZeroActor}
+        others: dict[str, Callable[[Controller], AgentActor]] = {
+            "policy": PolicyActor,
+            "random": RandomActor,
+            "zero": ZeroActor,
+        }
         if name not in others:
             raise ValueError(f"expected an actor of {', '.join(ACTORS)}, got {name!r}")
         if name == "policy" and self.heads and not self.has_policy:
@@ -194,7 +199,7 @@ class Agent:
 
     def reset(self, seed: int = 0) -> None:
         """Forgets the last episode; the same seed then gives the same actions."""
-        self._state: ActorState | None = None
+        self._state = None
         self._generator = self.generator(seed)
 
     @property

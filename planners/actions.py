@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class ActionSpace(Protocol):
-    """What planners and policies need to know of the actions. The only place that assumes a kind."""
+    """What planners and policies know of actions. The only place that assumes a kind."""
 
     size: int  # A
     policy_size: int  # P

@@ -23,7 +23,7 @@ class State(Protocol):
     """What an actor remembers of B episodes."""
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> Self:
-        """Episodes begin in the environments in mask (B,), with goals (B, D) if the task has any."""
+        """Episodes begin where mask (B,) is true, with goals (B, D) if the task has any."""
 
 
 S = TypeVar("S", bound=State)

@@ -85,8 +85,9 @@ def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> 
 
     if run not in tasks() or Path(run).exists():
         if settings:
+            given = " ".join(settings)
             raise ValueError(
-                f"{run} has its own settings; expected nothing beside it, got {' '.join(settings)!r}"
+                f"{run} has its own settings; expected nothing beside it, got {given!r}"
             )
         return load_with_config(run, compiled=compiled)
     config = resolve(load_preset(run), settings or [])

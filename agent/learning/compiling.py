@@ -21,11 +21,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
+CPU = torch.device("cpu")
+
+
 @dataclass(frozen=True)
 class Execution:
     """Where functions run, and what `prepare` does to them. The default changes nothing."""
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     compiled: bool = False
     update_precision: torch.dtype = torch.float32
     plan_precision: torch.dtype = torch.float32
@@ -89,7 +92,7 @@ def prepare(
     function: Callable[P, R],
     compiled: bool,
     precision: torch.dtype = torch.float32,
-    device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+    device: torch.device = CPU,
     *,
     dynamic: bool | None = None,
     wrapped: bool = False,
@@ -171,6 +174,8 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch tells since 2.13
+    able: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # PyTorch tells since 2.13
     fast = device.type == "cpu" and (able.get("avx512_bf16") or able.get("amx_tile"))
     return torch.bfloat16 if fast else torch.float32

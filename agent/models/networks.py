@@ -211,5 +211,5 @@ class Normaliser(nn.Module):
 @torch.no_grad()
 def average(followers: nn.Module, leaders: nn.Module, rate: float) -> None:
     """Exponential moving average: parameters of one module move a fraction towards another's."""
-    follow = get_ema_multi_avg_fn(1 - rate)
+    follow = get_ema_multi_avg_fn(1 - rate)  # type: ignore[no-untyped-call]
     follow(list(followers.parameters()), list(leaders.parameters()), None)

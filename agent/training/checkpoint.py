@@ -122,7 +122,8 @@ def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
     if found not in READABLE:
         raise ValueError(
             f"{path} has checkpoint format {found}, worldplan {now['worldplan']} reads formats "
-            f"{', '.join(map(str, READABLE))}: use the version that wrote it, worldplan {then.get('worldplan')}"
+            f"{', '.join(map(str, READABLE))}: use the version that wrote it, worldplan "
+            f"{then.get('worldplan')}"
         )
     changes = [f"{k} {then.get(k)}, now {now[k]}" for k in DECISIVE if then.get(k) != now[k]]
     if changes:

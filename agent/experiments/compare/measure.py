@@ -39,8 +39,8 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
 
     Returns:
         policy: returns of the policy prior on the episodes of `result.json`.
-        random, chance: of uniformly random actions and of `ConstantCostActor`, on held-out episodes that
-            differ from seed to seed.
+        random, chance: of uniformly random actions and of `ConstantCostActor`, on held-out
+            episodes that differ from seed to seed.
         uses_action: whether the model has the action variable.
         decision_ms: median processor time of one decision for one environment.
         error_0_x, error_1_x, error_10_x, error_1_h, error_10_h: see `prediction_errors`.
