@@ -81,6 +81,11 @@ class Agent:
         self.controller = Controller(
             self.model, self._heads, planner, default, config.proposals, execution
         )
+        # Acting needs no gradients. A learner opens again what is trained.
+        parts = [self.model] if self._heads is None else [self.model, self._heads]
+        self._trained = [p for part in parts for p in part.parameters() if p.requires_grad]
+        for part in parts:
+            part.requires_grad_(False)
         self._state: ActorState | None = None
         self._generator = self.generator(0)
 
@@ -112,6 +117,8 @@ class Agent:
         """
         heads = self.heads
         assert isinstance(self.model, LearnedModel), "heads stand on a learned model"
+        for p in self._trained:
+            p.requires_grad_(True)
         c = self.config
         return Learner(c.learner, (self.model, heads), c.discount, c.ema_rate, self.execution)
 
@@ -157,7 +164,7 @@ class Agent:
         """
         self.controller.objective = self.controller.goal = None
         if goal is not None:
-            x = torch.from_numpy(self.spec.observation.check(goal))
+            x = torch.tensor(self.spec.observation.check(goal))
             self.controller.goal = x.reshape(-1, *self.spec.observation.shape).to(self.device)
 
     def minimise(
@@ -183,7 +190,8 @@ class Agent:
             ValueError: an observation of another shape, or one that is not finite.
         """
         shape = self.spec.observation.shape
-        x = torch.from_numpy(self.spec.observation.check(observation))
+        # A copy, always laid out alike: products of other layouts are rounded otherwise.
+        x = torch.tensor(self.spec.observation.check(observation))
         batch = x.reshape(-1, *shape)
         actor = PlanningActor(self.controller)
         if self._state is None:

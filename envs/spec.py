@@ -46,12 +46,12 @@ class ObservationSpec:
         return int(np.prod(self.shape))
 
     def check(self, given: Any) -> NDArray[Any]:
-        """One observation (*shape) or a batch (B, *shape), in this dtype; its own memory.
+        """One observation (*shape) or a batch (B, *shape), in this dtype.
 
         Raises:
             ValueError: another shape, or a number that is not finite.
         """
-        x: NDArray[Any] = np.array(given, dtype=self.dtype)
+        x: NDArray[Any] = np.asarray(given, dtype=self.dtype)
         n = len(self.shape)
         if x.ndim not in (n, n + 1) or x.shape[x.ndim - n :] != self.shape:
             batch = f"({', '.join(map(str, ('batch', *self.shape)))})"

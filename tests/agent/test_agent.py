@@ -1,5 +1,6 @@
 """Acting: what goes in and comes out, and what it remembers."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.acting import initial, take
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.data.replay import Batch
+from worldplan.agent.models.world_model import LearnedModel
+from worldplan.envs import EnvironmentSpec
 from worldplan.planners import Plan
 
 
@@ -26,7 +30,7 @@ def agent(**settings: Any) -> Agent:
         "heads": {"width": 16, "bins": 21},
         "planner": {"kind": "mppi", "samples": 16, "elites": 4, "iterations": 2},
     }
-    made = Agent(AgentConfig.model_validate(small | settings), 3, 2)
+    made = Agent(AgentConfig.model_validate(small | settings), EnvironmentSpec.vectors(3, 2))
     with torch.no_grad():  # an untrained value is 0 everywhere: give plans something to tell apart
         made.heads.value.weights[-1].normal_()
         outcome(made).weight.normal_()
@@ -76,7 +80,7 @@ def test_reset_starts_the_same_episode_again() -> None:
 
 def step(a: Agent, x: torch.Tensor, seed: int = 0, **how: Any) -> tuple[torch.Tensor, Plan | None]:
     generator = torch.Generator().manual_seed(seed)
-    action, _, plan = a.step(x, a.initial(len(x)), generator, **how)
+    action, _, plan = take(a, x, initial(a, len(x)), generator, **how)
     return action, plan
 
 
@@ -114,11 +118,11 @@ def test_without_the_action_variable_all_plans_cost_the_same() -> None:
     def costs(**model: Any) -> torch.Tensor:
         a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, **model})
         generator = torch.Generator().manual_seed(0)
-        h, s = a.initial(64).filter(
+        h, s = initial(a, 64).filter(
             a.model, torch.randn(64, 3, generator=generator)[:1].expand(64, 3)
         )
         plans = torch.randn(3, 64, 2, generator=generator)
-        return a.decision.worth(h, s, plans, torch.zeros(3, 64, 0))
+        return a.controller.score(h, s, plans, torch.zeros(3, 64, 0))
 
     blind, seeing = costs(action=False), costs(action=True)
     assert (blind == blind[0]).all()
@@ -128,15 +132,15 @@ def test_without_the_action_variable_all_plans_cost_the_same() -> None:
 def test_a_reset_forgets_one_environment_only() -> None:
     a = agent(model={"embedding": 16, "width": 16, "simnorm_group": 4, "context": 3})
     generator = torch.Generator().manual_seed(0)
-    state = a.initial(2)
+    state = initial(a, 2)
     for _ in range(3):
-        _, state, _ = a.step(torch.randn(2, 3, generator=generator), state, generator)
+        _, state, _ = take(a, torch.randn(2, 3, generator=generator), state, generator)
     assert state.valid.all()
-    forgotten = state.reset(torch.tensor([True, False]))
+    forgotten = state.begin(torch.tensor([True, False]))
     assert not forgotten.valid[0].any()
     assert forgotten.valid[1].all()
     x = torch.ones(2, 3)
-    fresh = a.initial(2).filter(a.model, x)[1]
+    fresh = initial(a, 2).filter(a.model, x)[1]
     torch.testing.assert_close(forgotten.filter(a.model, x)[1][0], fresh[0])
     assert not torch.equal(forgotten.filter(a.model, x)[1][1], fresh[1])
 
@@ -148,9 +152,9 @@ def test_the_discount_inside_the_plan_is_the_chance_to_go_on() -> None:
     rows = (h, a.model.initial_state(h), torch.zeros(3, 1, 2), torch.zeros(3, 1, 0))
     with torch.no_grad():
         outcome(a).bias[-1], outcome(a).weight[-1] = 50.0, 0.0
-        lasting = a.decision.worth(*rows)
+        lasting = a.controller.score(*rows)
         outcome(a).bias[-1] = -50.0
-        ending = a.decision.worth(*rows)
+        ending = a.controller.score(*rows)
         reward, _ = a.heads.outcomes(h, h[:, :0], torch.zeros(1, 2))
     torch.testing.assert_close(ending, a.heads.code.decode(reward), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(lasting, ending)
@@ -171,13 +175,14 @@ def test_an_explained_plan_is_the_same_and_promises_step_by_step() -> None:
     assert short.stats is None
     assert plan.stats is not None
     assert plan.items is not None
-    assert plan.items.shape == (3, 5, a.planner.config.horizon + 1)
+    assert plan.items.shape == (3, 5, a.controller.planner.config.horizon + 1)
     torch.testing.assert_close(plan.items.sum(2).mean(1), plan.cost)
     torch.testing.assert_close(plan.items.sum(2).std(1, correction=0), plan.spread)
 
 
 def test_acting_weights_follow_the_trained_ones() -> None:
-    a, generator = agent(average=0.25), torch.Generator().manual_seed(0)
+    a, generator = agent(ema_rate=0.25), torch.Generator().manual_seed(0)
+    learner = a.make_learner()
     shape = (8, 3)
     batch = Batch(
         torch.randn(8, 4, 3, generator=generator),
@@ -187,21 +192,53 @@ def test_acting_weights_follow_the_trained_ones() -> None:
         torch.ones(shape, dtype=torch.bool),
     )
     before = [p.clone() for p in a.model.parameters()]
-    a.update(batch, generator, updates=1000)
-    trained = list(a.learner.model.parameters())
+    learner.updates = 1000
+    learner.update(batch, generator)
+    trained = list(learner.model.parameters())
     assert not torch.equal(before[0], trained[0])
     for old, acting, new in zip(before, a.model.parameters(), trained, strict=True):
         torch.testing.assert_close(acting, 0.75 * old + 0.25 * new)
     # Early on they follow faster: the first update is taken over whole.
-    a.update(batch, generator, updates=0)
+    learner.updates = 0
+    learner.update(batch, generator)
     for acting, new in zip(a.model.parameters(), trained, strict=True):
         torch.testing.assert_close(acting, new)
-    assert a.learner.model.normaliser is a.model.normaliser
+    assert learner.model.normaliser is a.model.normaliser
     # No graph of how they came about, which would grow with every update.
     assert all(p.is_leaf and not p.requires_grad for p in a.model.parameters())
 
 
 def test_acting_weights_can_be_the_trained_ones() -> None:
-    a = agent(average=1.0)
-    assert a.learner.model is a.model
-    assert a.learner.heads is a.heads
+    a = agent(ema_rate=1.0)
+    learner = a.make_learner()
+    assert learner.model is a.model
+    assert learner.heads is a.heads
+
+
+def test_what_acts_can_be_sent_to_another_process() -> None:
+    """Pickled, it acts the same, keeps its goal, and brings no optimiser."""
+    a, x = agent(), np.ones(3)
+    assert isinstance(a.model, LearnedModel)
+    a.model.observe(torch.randn(50, 3))
+    a.aim([3.0, 2.0, 1.0])
+    sent = pickle.dumps(a)
+    assert b"optim" not in sent
+    there = pickle.loads(sent)
+    np.testing.assert_array_equal(a.act(x), there.act(x))
+    a.aim(None)
+    a.reset()
+    there.reset()
+    assert not np.array_equal(a.act(x), there.act(x))
+
+
+def test_a_goal_is_copied() -> None:
+    a, goal = agent(), np.ones(3, np.float32)
+    a.aim(goal)
+    goal[:] = 7
+    assert a.controller.goal is not None
+    assert a.controller.goal.tolist() == [[1, 1, 1]]
+
+
+def test_an_unknown_actor_is_answered() -> None:
+    with pytest.raises(ValueError, match="planner, policy, random, zero, got 'lazy'"):
+        agent().actor("lazy")

@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.data.replay import Batch
-from worldplan.agent.models.world_model import Model
-from worldplan.envs import EnvConfig, Simulator
+from worldplan.agent.models.world_model import LearnedModel, Model
+from worldplan.envs import EnvConfig, EnvironmentSpec
 
 
 def normal(*lead: int, width: int, seed: int) -> Tensor:
@@ -26,10 +26,10 @@ class Case:
     model: dict[str, Any]  # its config
     observation_dim: int = 3
     action_dim: int = 2
-    differentiable: bool = True  # Pred has slopes along h, z and a
+    differentiable: bool = True  # Pred has gradients along h, z and a
     finite_kl: bool = True  # the posterior has a finite divergence from the prior
     explains: bool = False  # predict with the posterior's z gives h_next back
-    trained: bool = True  # it has parameters for `learn` to train
+    trained: bool = True  # it has parameters for `loss` to train
     uses_action: bool = True
     learns: bool = True
     guards_all: bool = False  # its loss looks at every embedding, those after the end too
@@ -41,33 +41,28 @@ class Case:
         torch.manual_seed(seed)
         small: dict[str, Any] = {
             "heads": {"width": 16, "outcome_width": 16, "bins": 21},
-            "learner": {"horizon": 2, "batch": 8},
+            "learner": {"horizon": 2, "batch_size": 8},
             "planner": {"samples": 16, "elites": 4, "iterations": 2, "latent_samples": 2},
             "proposals": 4,
         }
         if not self.learns:
-            del small["proposals"]
+            small["proposals"] = 0
         config = AgentConfig.model_validate({**small, "model": self.model, **settings})
-        simulator = Simulator(self.env, threads=1) if self.env else None
-        agent = Agent(config, self.observation_dim, self.action_dim, simulator=simulator)
-        if not agent.learns:
+        spec = EnvironmentSpec.vectors(self.observation_dim, self.action_dim)
+        agent = Agent(config, replace(spec, config=self.env))
+        if not isinstance(agent.model, LearnedModel):
             return agent
-        agent.learner.model.normaliser.update(self.x(64, seed=99))
+        agent.model.observe(self.x(64, seed=99))
         generator = rng(seed + 7)  # else much of a network is blank before it is trained
         with torch.no_grad():
             for part in (agent.model, agent.heads):
                 for p in part.parameters():
                     p.add_(0.2 * torch.randn(p.shape, generator=generator))
-            for acting, trained in (
-                (agent.model, agent.learner.model),
-                (agent.heads, agent.learner.heads),
-            ):
-                trained.load_state_dict(acting.state_dict())
         return agent
 
     def model_of(self, seed: int = 0) -> Model:
         agent = self.make(seed)
-        return agent.learner.model if agent.learns else agent.model
+        return agent.make_learner().model if agent.learns else agent.model
 
     def x(self, *lead: int, seed: int = 0) -> Tensor:
         return self.observe(*lead, width=self.observation_dim, seed=seed)
@@ -88,7 +83,7 @@ class Case:
 JEPA = {"kind": "jepa", "embedding": 16, "width": 16, "memory": 8, "simnorm_group": 4}
 GAUSSIAN = {"kind": "gaussian", "dim": 4, "free_bits": 0.0}
 CATEGORICAL = {"kind": "categorical", "groups": 2, "classes": 4, "free_bits": 0.0}
-# Words have no slopes, and a value is explained to its bin: tests/test_autoregressive.py.
+# Tokens have no gradients, and a value is explained to its bin: tests/test_autoregressive.py.
 AUTOREGRESSIVE = {"kind": "autoregressive", "bins": 8, "width": 8, "layers": 1, "heads": 2}
 ENSEMBLE = {"kind": "ensemble", "members": 3, "width": 16, "layers": 1}
 
@@ -110,7 +105,7 @@ def near_the_bridge(*lead: int, width: int, seed: int) -> Tensor:
 
 
 SIMULATOR = Case(
-    {"kind": "simulator"},
+    {"kind": "simulator", "threads": 1},
     observation_dim=5,
     action_dim=1,
     differentiable=False,

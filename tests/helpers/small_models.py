@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from worldplan.agent.data.replay import Batch
-from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPA, JEPAConfig
+from worldplan.envs import EnvironmentSpec
+from worldplan.planners import Box
 
 M = TypeVar("M", bound=nn.Module)
 LATENTS: dict[str, dict[str, Any]] = {
@@ -51,9 +52,15 @@ def make(
     """
     torch.manual_seed(seed)
     settings = {
-        **{"horizon": 1, "learning_rate": 1e-3, "encoder_scale": 1.0, "decay": 0.5, "clip": 20.0},
+        **{
+            "horizon": 1,
+            "learning_rate": 1e-3,
+            "encoder_scale": 1.0,
+            "rho": 0.5,
+            "grad_clip_norm": 20.0,
+        },
         **{"consistency": 20.0, "reward": 0.1, "continuation": 0.1, "value": 0.1},
-        **{"entropy": 1e-4, "target_rate": 0.01, "encoder_ema": 0.0, "task_gradient": True},
+        **{"entropy": 1e-4, "tau": 0.01, "encoder_ema": 0.0, "task_gradient": True},
         **{"vicreg_variance": 1.0, "vicreg_covariance": 0.04, "sigreg": 1.0},
         **learner,
     }
@@ -63,20 +70,9 @@ def make(
         | (model or {})
     )
     sizes = {"width": 32, "layers": 1, "outcome_width": 32, "bins": 21, "limit": 3.0}
-    jepa = JEPA(config, observation, action)
-    jepa_heads = Heads(
-        HeadsConfig.model_validate({**sizes, **(heads or {})}),
-        jepa.feature_dim,
-        jepa.latent_dim,
-        action,
-    )
-    return JEPALearner(
-        LearnerConfig.model_validate(settings),
-        jepa,
-        jepa_heads,
-        discount,
-        execution=Execution(),
-    )
+    jepa = JEPA(config, EnvironmentSpec.vectors(observation, action))
+    jepa_heads = Heads(HeadsConfig.model_validate({**sizes, **(heads or {})}), jepa, Box(action))
+    return JEPALearner(LearnerConfig.model_validate(settings), (jepa, jepa_heads), discount)
 
 
 def window(x: Tensor, a: Tensor, reward: Tensor | None = None) -> Batch:
@@ -91,7 +87,7 @@ def train(
     """Metrics of the last updates, averaged. The last fifth runs at a tenth of the speed."""
     generator = rng(seed)
     for _ in range(10):
-        learner.model.normaliser.update(draw(generator).observation.flatten(0, 1))
+        learner.observe(draw(generator).observation.flatten(0, 1))
     late = updates - updates // 5
     sums: dict[str, float] = {}
     for step in range(updates):
@@ -124,11 +120,7 @@ def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """Of the total loss, by name; zero where a parameter takes no part."""
     noise = learner._noise(len(batch.reward), rng())
     loss, _, _ = learner.losses(
-        batch.observation,
-        batch.action,
-        batch.reward,
-        batch.terminated,
-        batch.valid,
+        batch,
         learner.value_scale,
         *noise,
     )

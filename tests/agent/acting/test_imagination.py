@@ -6,18 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldplan.agent.acting.imagination import (
-    Imagination,
-    action_penalty,
-    action_rate_penalty,
-    goal_distance,
-    imagine,
-    itemised_return,
-    learned_return,
-    side_by_side,
-    weighted_sum,
-)
+from worldplan.agent.acting.imagination import side_by_side
+from worldplan.agent.acting.objective import GoalDistance, LearnedReturn, TrueReturn
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
+from worldplan.agent.models.world_model import ImaginedTrajectory, imagine
 from worldplan.planners import TrajectoryCost
 
 
@@ -79,6 +71,7 @@ class StubHeads:
 
 MODEL = Walk()
 HEADS: Any = StubHeads()
+RETURN = LearnedReturn(HEADS, 0.9)
 
 
 def one_row(*numbers: float) -> Tensor:
@@ -100,29 +93,29 @@ def test_learned_return_by_hand() -> None:
     future = imagine(MODEL, x, x, one_row(2, 0), one_row(0, 2))
     # s: 1, 3, 4. Rewards 1 + 0 + 2 and 3 + 2 + 0; going on 0.25, then 0.5; value (7 + 9) / 2.
     expected = 3 + 0.9 * 0.25 * (5 + 0.9 * 0.5 * 8)
-    assert learned_return(MODEL, HEADS, 0.9, future).tolist() == pytest.approx([expected])
+    assert RETURN(future).tolist() == pytest.approx([expected])
     items = [3, 0.9 * 0.25 * 5, 0.9 * 0.25 * 0.9 * 0.5 * 8]
-    assert itemised_return(HEADS, 0.9, future).flatten().tolist() == pytest.approx(items)
+    assert RETURN.items(future).flatten().tolist() == pytest.approx(items)
 
 
 def test_learned_return_of_rows_does_not_mix_them() -> None:
     generator = torch.Generator().manual_seed(0)
     a, noise = torch.randn(2, 3, 5, 1, generator=generator).unbind()
     x = torch.randn(5, 1, generator=generator)
-    together = learned_return(MODEL, HEADS, 0.9, imagine(MODEL, x, x, a, noise))
+    together = RETURN(imagine(MODEL, x, x, a, noise))
     assert together.shape == (5,)
     for r in range(5):
         row = slice(r, r + 1)
         future = imagine(MODEL, x[row], x[row], a[:, row], noise[:, row])
-        torch.testing.assert_close(together[row], learned_return(MODEL, HEADS, 0.9, future))
+        torch.testing.assert_close(together[row], RETURN(future))
 
 
 def test_learned_return_of_no_steps_is_the_value() -> None:
     here = torch.tensor([[[2.0, 20.0]]])
-    nothing = Imagination(here[..., :1], here, torch.zeros(0, 1, 1), torch.zeros(1, 1, 1))
+    nothing = ImaginedTrajectory(here[..., :1], here, torch.zeros(0, 1, 1), torch.zeros(1, 1, 1))
     # One action is there for its shape; no step is imagined.
-    future = Imagination(nothing.h, nothing.features, nothing.z, nothing.actions)
-    assert learned_return(MODEL, HEADS, 0.9, future).tolist() == [6.0]
+    future = ImaginedTrajectory(nothing.h, nothing.features, nothing.z, nothing.actions)
+    assert RETURN(future).tolist() == [6.0]
 
 
 B, N, M, T = 2, 3, 4, 5
@@ -159,7 +152,7 @@ def goal_cost(goal: list[list[float]], x: Tensor) -> TrajectoryCost:
 
     def cost(actions: Tensor, noise: Tensor) -> Tensor:
         future = imagine(MODEL, *side_by_side(x, x, actions, noise))
-        return goal_distance(future, torch.tensor(goal)).view(*actions.shape[:2], len(noise))
+        return -GoalDistance(torch.tensor(goal))(future).view(*actions.shape[:2], len(noise))
 
     return cost
 
@@ -177,25 +170,17 @@ def test_goal_distance_sums_over_the_horizon() -> None:
     assert one_for_all[1].tolist() == [[64 + 81, 81 + 81], [100 + 100, 121 + 100]]
 
 
-def test_action_penalties_by_hand() -> None:
-    actions = torch.tensor([[[[1.0, 0], [0, 2], [0, 2]], [[0, 0], [0, 0], [3, 0]]]])
-    noise = torch.zeros(2, 3, 1)
-    assert action_penalty(actions, noise).tolist() == [[[9, 9], [9, 9]]]
-    assert action_rate_penalty(actions, noise).tolist() == [[[5, 5], [9, 9]]]
-    assert not action_rate_penalty(actions[:, :, :1], noise).any()  # one step has no rate
-
-
-def test_weighted_sum_adds_every_term() -> None:
+def test_what_a_goals_score_adds_up() -> None:
     x = torch.tensor([[0.0]])
-    goal = goal_cost([[3.0]], x)
-    actions, noise = torch.tensor([[[[1.0], [2.0]]]]), torch.zeros(1, 2, 1)
-    # Walks 1, 3: distance 4 + 0, actions 1 + 4, rate 1.
-    terms = [(10.0, goal), (0.1, action_penalty), (-2.0, action_rate_penalty)]
-    assert weighted_sum(terms)(actions, noise).tolist() == [[[pytest.approx(40 + 0.5 - 2)]]]
-    assert weighted_sum(terms[:2])(actions, noise).tolist() == [[[pytest.approx(40.5)]]]
-    assert weighted_sum(terms[:1])(actions, noise).tolist() == [[[40.0]]]
+    imagined = imagine(MODEL, x, x, one_row(1, 1), one_row(0, 0))
+    objective = GoalDistance(torch.tensor([[3.0]]))
+    assert objective.items(imagined).flatten().tolist() == [-4, -1, 0]
+    assert objective(imagined).tolist() == [-5]
 
 
-def test_weighted_sum_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        weighted_sum([])
+def test_true_return_by_hand() -> None:
+    x = torch.zeros(3, 1, 1)
+    reward = torch.tensor([[2.0], [4.0]], dtype=torch.float64)
+    imagined = ImaginedTrajectory(x, x, x[1:], x[1:], reward)
+    assert TrueReturn(0.5)(imagined).tolist() == [2 + 0.5 * 4]
+    assert TrueReturn(0.5).items(imagined).flatten().tolist() == [2, 2, 0]

@@ -7,9 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.acting import initial, take
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.models.jepa import JEPA
+from worldplan.envs import EnvironmentSpec
+
+SPEC = EnvironmentSpec.vectors(1, 1)
 
 
 def walker(heads: bool = False, execution: Execution = Execution()) -> Agent:  # noqa: B008
@@ -30,8 +34,8 @@ def walker(heads: bool = False, execution: Execution = Execution()) -> Agent:  #
         "planner": {"kind": "cem", "horizon": 3, "samples": 128, "iterations": 4},
         "proposals": 0,
     }
-    agent = Agent(AgentConfig.model_validate(config), 1, 1, execution)
-    agent.model = agent.decision.model = Walk(agent.model.config, 1, 1)  # type: ignore[arg-type]
+    agent = Agent(AgentConfig.model_validate(config), SPEC, execution)
+    agent.model = agent.controller.model = Walk(agent.model.config, SPEC)  # type: ignore[arg-type]
     return agent
 
 
@@ -40,9 +44,9 @@ def first(f: Tensor) -> Tensor:
 
 
 def plan(agent: Agent, *places: float) -> Any:
-    state = agent.initial(len(places))
+    state = initial(agent, len(places))
     x = torch.tensor(places)[:, None]
-    _, _, plan = agent.step(x, state, torch.Generator().manual_seed(0))
+    _, _, plan = take(agent, x, state, torch.Generator().manual_seed(0))
     assert plan is not None
     return plan
 
@@ -89,7 +93,7 @@ def test_a_users_cost_of_the_wrong_shape_is_answered() -> None:
         plan(agent, 0.0)
 
 
-def test_the_last_purpose_counts() -> None:
+def test_the_last_objective_counts() -> None:
     agent = walker(heads=True)
     before = plan(agent, 0.0).actions
     agent.minimise(lambda x: x[..., 0], first)
@@ -102,27 +106,29 @@ def test_the_last_purpose_counts() -> None:
     assert torch.equal(plan(agent, 0.0).actions, before)
 
 
-def test_an_agent_without_purpose_says_so() -> None:
+def test_an_agent_without_an_objective_says_so() -> None:
     agent = walker()
     with pytest.raises(ValueError, match=r"learned no reward has nothing to act for.*agent\.aim"):
         agent.act([0.0])
     agent.aim([1.0])
     agent.act([0.0])
-    state, generator = agent.initial(1), torch.Generator()
+    state, generator = initial(agent, 1), torch.Generator()
     with pytest.raises(ValueError, match="the policy of an agent that learned no reward"):
-        agent.step(torch.zeros(1, 1), state, generator, actor="policy")
+        take(agent, torch.zeros(1, 1), state, generator, actor="policy")
     agent.aim(None)
-    agent.step(torch.zeros(1, 1), state, generator, actor="random")
+    take(agent, torch.zeros(1, 1), state, generator, actor="random")
 
 
 def test_a_plan_for_a_goal_can_be_explained() -> None:
     agent = walker()
     agent.aim([3.0])
-    state, x = agent.initial(1), torch.zeros(1, 1)
-    action, _, told = agent.step(x, state, torch.Generator().manual_seed(0), explain=True)
+    state, x = initial(agent, 1), torch.zeros(1, 1)
+    action, _, told = take(agent, x, state, torch.Generator().manual_seed(0), explain=True)
     assert told is not None
     assert told.stats is not None
-    assert told.items is None  # which are those of the learned return
+    assert told.items is not None
+    # Distances 4 + 1 + 0 to a goal 3 away, and nothing after.
+    assert told.items[0, 0].tolist() == pytest.approx([4, 1, 0, 0], abs=0.2)
     assert torch.equal(action, plan(agent, 0.0).action)
 
 

@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
+from tests.helpers.acting import initial
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.acting.imagination import side_by_side
 from worldplan.agent.learning import compiling
 from worldplan.agent.learning.compiling import Execution, mending, prepare, resolve
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.jepa import JEPA
+from worldplan.envs import EnvironmentSpec
 
 
 def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa: B008 (frozen)
     """Of default sizes; its heads, blank at first, are made to tell plans apart."""
     torch.manual_seed(0)
-    made = Agent(AgentConfig.model_validate(settings), 17, 6, execution)
+    made = Agent(AgentConfig.model_validate(settings), EnvironmentSpec.vectors(17, 6), execution)
     with torch.no_grad():
         made.heads.value.weights[-1].normal_(std=0.1)
         last = made.heads.outcome[-1]
@@ -38,8 +40,10 @@ def costs(made: Agent, precision: torch.dtype, compiled: bool = False) -> Tensor
     actions = (2 * torch.rand(1, 256, 3, 6, generator=generator) - 1).to(dtype)
 
     def score() -> Tensor:
-        h, s = made.initial(1).filter(made.model, observation)
-        return made.decision.worth(*side_by_side(h, s, actions, torch.zeros(1, 3, 0, dtype=dtype)))
+        h, s = initial(made, 1).filter(made.model, observation)
+        return made.controller.score(
+            *side_by_side(h, s, actions, torch.zeros(1, 3, 0, dtype=dtype))
+        )
 
     with torch.no_grad():
         return prepare(score, compiled, precision)().double()

@@ -71,14 +71,14 @@ LEARNER_FLAGS: dict[str, tuple[Any, str]] = {
     "horizon": (1, "simnorm"),
     "learning_rate": (2e-3, "simnorm"),
     "encoder_scale": (0.5, "simnorm"),
-    "clip": (1e-3, "simnorm"),
-    "decay": (1.0, "simnorm"),
+    "grad_clip_norm": (1e-3, "simnorm"),
+    "rho": (1.0, "simnorm"),
     "consistency": (0.0, "simnorm"),
     "reward": (0.0, "simnorm"),
     "continuation": (0.0, "simnorm"),
     "value": (0.0, "simnorm"),
     "entropy": (0.0, "simnorm"),
-    "target_rate": (0.5, "simnorm"),
+    "tau": (0.5, "simnorm"),
     "encoder_ema": (0.5, "layernorm"),
     "vicreg_variance": (0.0, "vicreg"),
     "vicreg_covariance": (0.0, "vicreg"),
@@ -104,7 +104,7 @@ def test_every_setting_of_the_learner_is_listed() -> None:
     of_model = {"consistency", "encoder_ema", "vicreg_variance", "vicreg_covariance", "sigreg"}
     of_model |= {"sigreg_directions"}
     assert of_model <= set(JEPAConfig.model_fields)
-    assert set(LEARNER_FLAGS) - of_model == set(LearnerConfig.model_fields) - {"batch"}
+    assert set(LEARNER_FLAGS) - of_model == set(LearnerConfig.model_fields) - {"batch_size"}
 
 
 @pytest.mark.parametrize("flag", list(LEARNER_FLAGS))
@@ -208,9 +208,7 @@ def chain(generator: torch.Generator) -> Batch:
 
 
 def test_heads_learn_a_chain_that_ends() -> None:
-    learner = make(
-        *(4, 1), horizon=3, learning_rate=3e-3, target_rate=0.1, reward=1.0, value=1.0, decay=1.0
-    )
+    learner = make(*(4, 1), horizon=3, learning_rate=3e-3, tau=0.1, reward=1.0, value=1.0, rho=1.0)
     train(learner, chain, 250)
     model, heads = learner.model, learner.heads
     h = model.encode(torch.eye(4)[:3])
@@ -257,7 +255,7 @@ def ring(generator: torch.Generator) -> Batch:
 
 
 def test_value_of_a_reward_forever_is_its_geometric_sum_in_spite_of_time_limits() -> None:
-    learner = make(3, 1, horizon=3, learning_rate=3e-3, target_rate=0.5, value=1.0)
+    learner = make(3, 1, horizon=3, learning_rate=3e-3, tau=0.5, value=1.0)
     train(learner, ring, 300)
     model, heads = learner.model, learner.heads
     h = model.encode(torch.eye(3))

@@ -10,10 +10,10 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from tests.helpers.small_models import rng
-from tests.helpers.word_models import learn, make, some
-from worldplan.agent.acting.imagination import imagine
+from tests.helpers.token_models import learn, make, some
 from worldplan.agent.models.autoregressive import AutoregressiveConfig
 from worldplan.agent.models.transformer import share_of
+from worldplan.agent.models.world_model import imagine
 
 # The language model
 

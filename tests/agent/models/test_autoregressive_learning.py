@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import rng
-from tests.helpers.word_models import SMALL, learn
+from tests.helpers.token_models import SMALL, learn
 from worldplan.agent.models.autoregressive import Autoregressive, AutoregressiveConfig
+from worldplan.envs import EnvironmentSpec
 
 # Learning
 
@@ -35,7 +36,7 @@ def windows(states: Tensor, context: int) -> Tensor:
 def trained_on(states: Tensor, context: int = 1, updates: int = 150) -> Autoregressive:
     torch.manual_seed(0)
     config = AutoregressiveConfig.model_validate({**SMALL, "bins": 8, "context": context})
-    m, x = Autoregressive(config, 1, 1), windows(states, context)
+    m, x = Autoregressive(config, EnvironmentSpec.vectors(1, 1)), windows(states, context)
     m.normaliser.update(x[0])
     optimizer = torch.optim.Adam(m.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, updates)

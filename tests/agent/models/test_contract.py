@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.acting import initial
 from tests.helpers.contract_cases import CASES, Case, every, some
 from tests.helpers.small_models import rng
-from worldplan.agent.acting.imagination import imagine
 from worldplan.agent.agent import Agent
 from worldplan.agent.models.registry import MODELS
-from worldplan.agent.models.world_model import Lesson, Model
+from worldplan.agent.models.world_model import LearnedModel, Model, ModelLoss, imagine
 
 
 def test_every_family_is_held_to_the_contract() -> None:
@@ -142,7 +142,7 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
     agent = case.make()
     m, C = agent.model, agent.model.context - 1
     x, a = case.x(C + 2, 2), case.a(C + 2, 2)
-    state = agent.initial(2)
+    state = initial(agent, 2)
     for t in range(C + 1):  # one more than is remembered
         state = state.remember(x[t], a[t])
     h, s = state.filter(agent.model, x[-1])
@@ -153,7 +153,7 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
         by_hand = m.filter(seen[t], by_hand, a[t + 1], seen[t + 1], here)
     torch.testing.assert_close(h, seen[-1])
     torch.testing.assert_close(s, by_hand)
-    _, forgot = state.reset(torch.tensor([True, False])).filter(agent.model, x[-1])
+    _, forgot = state.begin(torch.tensor([True, False])).filter(agent.model, x[-1])
     torch.testing.assert_close(forgot[0], m.initial_state(h)[0])
     torch.testing.assert_close(forgot[1], s[1])
     assert torch.equal(s, m.initial_state(h)) == (C == 0)
@@ -206,9 +206,10 @@ def test_gradients_pass_through_a_whole_future(case: Case) -> None:
 # Learning
 
 
-def lesson(case: Case, agent: Agent, change_after_end: bool = False) -> Lesson:
-    """What the model learns from a batch of noise, one of whose windows has ended."""
-    m, batch = agent.learner.model, case.batch(agent)
+def loss_of(case: Case, agent: Agent, m: Model, change_after_end: bool = False) -> ModelLoss:
+    """What a model learns from a batch of noise, one of whose windows has ended."""
+    assert isinstance(m, LearnedModel)
+    batch = case.batch(agent)
     x, a, valid = (u.transpose(0, 1) for u in (batch.observation, batch.action, batch.valid))
     if change_after_end:
         a = torch.where(valid.unsqueeze(-1), a, -a)
@@ -217,14 +218,15 @@ def lesson(case: Case, agent: Agent, change_after_end: bool = False) -> Lesson:
     T = agent.config.learner.horizon
     noise = torch.randn(len(a), a.shape[1], m.noise_dim, generator=rng(4))
     extra = torch.randn(m.extra_noise, generator=rng(5))
-    return m.learn(x, a, valid, valid[-T:] / T, noise, extra)
+    return m.loss(x, a, valid, valid[-T:] / T, noise, extra)
 
 
 @some("learns")
-def test_a_lesson_has_what_the_heads_read(case: Case) -> None:
+def test_the_loss_comes_with_what_the_heads_read(case: Case) -> None:
     agent = case.make()
-    m, batch, T = agent.learner.model, case.batch(agent), agent.config.learner.horizon
-    found = lesson(case, agent)
+    m, batch = agent.make_learner().model, case.batch(agent)
+    T = agent.config.learner.horizon
+    found = loss_of(case, agent, m)
     assert found.loss.shape == ()
     assert torch.isfinite(found.loss)
     assert all(v.shape == () and torch.isfinite(v) for v in found.metrics.values())
@@ -243,7 +245,7 @@ def test_a_lesson_has_what_the_heads_read(case: Case) -> None:
         s = m.filter(h, s, batch.action[:, t], h_next, batch.valid[:, t])
         h = h_next
     torch.testing.assert_close(found.start, m.features(h, s).detach())
-    again, other = lesson(case, agent), lesson(case, agent, change_after_end=True)
+    again, other = (loss_of(case, agent, m, change_after_end=after) for after in (False, True))
     assert torch.equal(again.loss, found.loss)
     assert torch.equal(other.loss, found.loss)  # what comes after the end counts for nothing
 
@@ -251,8 +253,10 @@ def test_a_lesson_has_what_the_heads_read(case: Case) -> None:
 @some("trained")
 def test_gradients_reach_every_parameter(case: Case) -> None:
     agent = case.make()
-    named = {k: p for k, p in agent.learner.model.named_parameters() if p.requires_grad}
-    slopes = torch.autograd.grad(lesson(case, agent).loss, list(named.values()), allow_unused=True)
+    m = agent.make_learner().model
+    named = {k: p for k, p in m.named_parameters() if p.requires_grad}
+    loss = loss_of(case, agent, m).loss
+    slopes = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     dead = [k for k, g in zip(named, slopes, strict=True) if g is None or not g.any()]
     assert named
     assert dead == []
@@ -262,12 +266,12 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
 def test_an_update_moves_what_is_trained_and_repeats_itself(case: Case) -> None:
     def run(seed: int) -> list[Tensor]:
         agent = case.make()
-        generator = rng(seed)
+        learner, generator = agent.make_learner(), rng(seed)
         for k in range(3):
-            metrics = agent.update(case.batch(agent, seed=k), generator, k)
+            metrics = learner.update(case.batch(agent, seed=k), generator)
         assert all(torch.isfinite(v) for v in metrics.values())
-        return [p.detach() for p in agent.learner.parameters]
+        return [p.detach() for p in learner.parameters]
 
-    before, first, again = case.make().learner.parameters, run(0), run(0)
+    before, first, again = case.make().make_learner().parameters, run(0), run(0)
     assert all(torch.equal(p, q) for p, q in zip(first, again, strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(first, before, strict=True))

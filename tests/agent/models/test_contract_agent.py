@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.acting import initial, take
 from tests.helpers.contract_cases import Case, every, some
 from tests.helpers.small_models import rng
-from worldplan.agent.acting.imagination import imagine, side_by_side
+from worldplan.agent.acting.imagination import side_by_side
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.evaluation.diagnostics import diagnose
 from worldplan.agent.learning.compiling import prepare
 from worldplan.agent.training import checkpoint
-from worldplan.agent.training.restore import load_weights, weights
 
 # The agent
 
@@ -22,18 +22,18 @@ from worldplan.agent.training.restore import load_weights, weights
 @every
 def test_the_planner_plans_with_it(case: Case, planner: str) -> None:
     if planner == "gradient" and not (case.differentiable and case.uses_action):
-        pytest.skip("it promises no slopes along actions")
+        pytest.skip("it promises no gradients along actions")
     settings = {"kind": planner, "samples": 12, "iterations": 2, "latent_samples": 3}
     agent = case.make(planner={**settings, "horizon": 2, "elites": 4})
     x = case.x(2)
-    action, state, plan = agent.step(x, agent.initial(2), rng())
-    again, _, _ = agent.step(x, agent.initial(2), rng())
+    action, state, plan = take(agent, x, initial(agent, 2), rng())
+    again, _, _ = take(agent, x, initial(agent, 2), rng())
     assert torch.equal(action, again)
     assert action.shape == (2, case.action_dim)
     assert action.abs().max() <= 1
     assert plan is not None
     assert torch.isfinite(plan.cost).all()
-    action, _, _ = agent.step(case.x(2, seed=6), state, rng())
+    action, _, _ = take(agent, case.x(2, seed=6), state, rng())
     assert torch.isfinite(action).all()
 
 
@@ -41,12 +41,12 @@ def test_the_planner_plans_with_it(case: Case, planner: str) -> None:
 def test_weights_come_back_from_a_checkpoint(case: Case, tmp_path: Path) -> None:
     """To another agent, which then acts alike."""
     one, other, x = case.make(0), case.make(1), case.x(3).numpy()
-    one.update(case.batch(one), rng())
+    one.make_learner().update(case.batch(one), rng())
     before = one.act(x)
     # Without actions all plans cost the same under any weights.
     assert np.array_equal(before, other.act(x)) == (not case.uses_action)
-    path = checkpoint.save(tmp_path, 1, weights(one), {})
-    load_weights(other, checkpoint.read(path)[0])
+    path = checkpoint.save(tmp_path, 1, one.weights(), {})
+    other.load_weights(checkpoint.read(path)[0])
     one.reset()
     other.reset()
     np.testing.assert_array_equal(before, one.act(x))
@@ -67,8 +67,8 @@ def test_actions_matter_or_do_not_exist(case: Case) -> None:
     h, a = m.encode(case.x(1)), case.a(1, 8, 3)
     noise = torch.randn(2, 3, m.noise_dim, generator=rng())
     rows = side_by_side(h, m.initial_state(h), a, noise)
-    future = imagine(m, *rows).h[1:].view(3, 1, 8, 2, -1)
-    returns = agent.decision.worth(*rows).view(1, 8, 2)
+    future = m.imagine(*rows).h[1:].view(3, 1, 8, 2, -1)
+    returns = agent.controller.score(*rows).view(1, 8, 2)
     alike = torch.equal(future, future[:, :, :1].expand_as(future))
     assert alike == (not m.uses_action)
     # No action in the world: all candidates are worth the same, to the last bit.
@@ -89,15 +89,14 @@ def test_it_can_be_diagnosed(case: Case) -> None:
 def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
     agent = case.make()
     batch, x = case.batch(agent), case.x(1)
-    state, luck = agent.initial(1), agent.decision.luck(1, agent.action_dim, rng())
-    inputs = (
-        *(batch.observation, batch.action, batch.reward, batch.terminated, batch.valid),
-        *(agent.learner.value_scale, *agent.learner._noise(8, rng())),
-    )
-    loss = [prepare(agent.learner.losses, how)(*inputs)[0].detach() for how in (False, True)]
+    state, noise = initial(agent, 1), agent.controller.draw_noise(1, rng())
+    learner = agent.make_learner()
+    noises = learner._noise(8, rng())
+    loss = [
+        prepare(learner.losses, how)(batch, learner.value_scale, *noises)[0].detach()
+        for how in (False, True)
+    ]
     torch.testing.assert_close(loss[1], loss[0], rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        plans = [
-            prepare(agent.decision.decide, how)(x, None, state, *luck)[0] for how in (False, True)
-        ]
+        plans = [prepare(agent.controller.decide, how)(x, state, noise)[0] for how in (False, True)]
     torch.testing.assert_close(plans[1].cost, plans[0].cost, rtol=1e-3, atol=1e-3)

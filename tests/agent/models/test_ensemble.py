@@ -16,10 +16,11 @@ from torch import Tensor
 
 from tests.helpers.small_models import rng
 from worldplan.agent import load
-from worldplan.agent.acting.imagination import imagine
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.models.ensemble import Ensemble, EnsembleConfig
+from worldplan.agent.models.world_model import imagine
 from worldplan.agent.training.trainer import Trainer
+from worldplan.envs import EnvironmentSpec
 
 Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # x (T+1, S, D), a (T, S, A)
 
@@ -27,14 +28,14 @@ Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # x (T+1, S, D), a (T
 def ensemble(observation: int = 1, action: int = 1, seed: int = 0, **settings: Any) -> Ensemble:
     torch.manual_seed(seed)
     config = EnsembleConfig.model_validate({"members": 5, "width": 32, "layers": 2, **settings})
-    return Ensemble(config, observation, action)
+    return Ensemble(config, EnvironmentSpec.vectors(observation, action))
 
 
 def loss(model: Ensemble, x: Tensor, a: Tensor) -> Tensor:
     T, S = a.shape[:2]
     noise = torch.randn(T, S, model.noise_dim, generator=rng())
     valid = torch.ones(T, S, dtype=torch.bool)
-    return model.learn(x, a, valid, valid / T, noise, noise).loss
+    return model.loss(x, a, valid, valid / T, noise, noise).loss
 
 
 def fit(model: Ensemble, draw: Draw, updates: int, speed: float = 3e-3) -> Ensemble:

@@ -11,12 +11,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from tests.helpers.acting import initial, take
 from tests.helpers.small_models import GUARDS, LATENTS, make, rng, stir, stirred, train, window
-from worldplan.agent.acting.imagination import imagine
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.data.replay import Batch, Replay
 from worldplan.agent.evaluation.diagnostics import diagnose
 from worldplan.agent.models.jepa import JEPA, JEPAConfig
+from worldplan.agent.models.world_model import imagine
+from worldplan.envs import EnvironmentSpec
 
 # The contract
 
@@ -167,7 +169,7 @@ def test_training_and_acting_give_the_same_state(
     state at the start of every training window is that of the actor at that moment."""
     config = AgentConfig.model_validate(
         {
-            "average": 1.0,
+            "ema_rate": 1.0,
             "model": {"embedding": 16, "width": 32, "memory": 8, "context": context}
             | {"latent": LATENTS[kind]},
             "heads": {"width": 16, "outcome_width": 16},
@@ -175,11 +177,11 @@ def test_training_and_acting_give_the_same_state(
         }
     )
     torch.manual_seed(0)
-    agent = Agent(config, 3, 2)
+    agent = Agent(config, EnvironmentSpec.vectors(3, 2))
     stir(agent.model)
     x = torch.randn(8, 2, 3, generator=rng())
-    replay = Replay(tmp_path / "replay", 2, 3, 2, 100, 0)
-    state = agent.initial(2)
+    replay = Replay(tmp_path / "replay", agent.spec, 2, 100, 0)
+    state = initial(agent, 2)
     acted: dict[tuple[float, ...], Tensor] = {}
     for t in range(7):
         for env in range(2):
@@ -187,13 +189,13 @@ def test_training_and_acting_give_the_same_state(
                 replay.begin(env, x[t, env].numpy())
         _, s = state.filter(agent.model, x[t])
         acted |= {tuple(x[t, env].tolist()): s[env] for env in range(2)}
-        action, state, _ = agent.step(x[t], state, rng(t), actor="random")
+        action, state, _ = take(agent, x[t], state, rng(t), actor="random")
         over = torch.tensor([False, t == 3])
         for env in range(2):
             # The final observation of an episode is not the first of the next.
             after = x[t + 1, env] + (100.0 if over[env] else 0.0)
             replay.add(env, action[env].numpy(), 0.0, False, bool(over[env]), after.numpy())
-        state = state.reset(over)
+        state = state.begin(over)
 
     seen: list[tuple[Tensor, Tensor]] = []
     predict = agent.model.predict
@@ -204,7 +206,7 @@ def test_training_and_acting_give_the_same_state(
 
     monkeypatch.setattr(agent.model, "predict", record)
     batch = replay.sample(np.random.default_rng(0), 200, context - 1, 2)
-    agent.learner.update(batch, rng())
+    agent.make_learner().update(batch, rng())
     # Filtering predicts context - 1 times; the next call is the first imagined step.
     h, s = seen[context - 1]
     now = batch.observation[:, context - 1]
@@ -255,14 +257,14 @@ def test_memory_stays_bounded() -> None:
 def test_resetting_one_actor_leaves_the_other() -> None:
     torch.manual_seed(0)
     model = {"embedding": 16, "width": 32, "memory": 8, "context": 3}
-    agent = Agent(AgentConfig.model_validate({"model": model}), 3, 2)
+    agent = Agent(AgentConfig.model_validate({"model": model}), EnvironmentSpec.vectors(3, 2))
     stir(agent.model)
     x = torch.randn(4, 2, 3, generator=rng())
-    state = agent.initial(2)
+    state = initial(agent, 2)
     for t in range(3):
-        _, state, _ = agent.step(x[t], state, rng(t), actor="random")
+        _, state, _ = take(agent, x[t], state, rng(t), actor="random")
     _, kept = state.filter(agent.model, x[3])
-    h, reset = state.reset(torch.tensor([True, False])).filter(agent.model, x[3])
+    h, reset = state.begin(torch.tensor([True, False])).filter(agent.model, x[3])
     assert torch.equal(reset[0], agent.model.initial_state(h)[0])
     assert torch.equal(reset[1], kept[1])
     assert not torch.allclose(reset[0], kept[0])

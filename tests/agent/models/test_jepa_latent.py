@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import LATENTS, JEPALearner, make, rng, train, window
-from worldplan.agent.acting.imagination import imagine
 from worldplan.agent.data.replay import Batch
 from worldplan.agent.evaluation.diagnostics import diagnose
+from worldplan.agent.models.world_model import imagine
 
 
 def coin(generator: torch.Generator, luck: float, sequences: int = 128) -> Batch:

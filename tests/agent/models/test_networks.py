@@ -18,10 +18,10 @@ from worldplan.agent.models.networks import (
     Normaliser,
     SimNorm,
     TwoHot,
-    squash,
     symexp,
     symlog,
 )
+from worldplan.planners.actions import squash
 
 
 def stir(module: nn.Module) -> None:

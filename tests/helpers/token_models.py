@@ -7,7 +7,8 @@ from torch import Tensor
 
 from tests.helpers.small_models import rng, stir
 from worldplan.agent.models.autoregressive import Autoregressive, AutoregressiveConfig
-from worldplan.agent.models.world_model import Lesson
+from worldplan.agent.models.world_model import ModelLoss
+from worldplan.envs import EnvironmentSpec
 
 SMALL = {"bins": 4, "width": 16, "layers": 2, "heads": 2}
 
@@ -16,7 +17,7 @@ def make(observation: int = 3, **config: Any) -> Autoregressive:
     """A model that has seen normal observations, with weights large enough to matter."""
     torch.manual_seed(0)
     settings = AutoregressiveConfig.model_validate({**SMALL, **config})
-    model = Autoregressive(settings, observation, 2)
+    model = Autoregressive(settings, EnvironmentSpec.vectors(observation, 2))
     model.normaliser.update(torch.randn(500, observation, generator=rng(9)))
     return stir(model)
 
@@ -32,9 +33,9 @@ def some(m: Autoregressive, rows: int, seed: int = 0) -> tuple[Tensor, Tensor, T
     return h[-2], s, a[-1], h[-1]
 
 
-def learn(m: Autoregressive, x: Tensor, a: Tensor, valid: Tensor | None = None) -> Lesson:
+def learn(m: Autoregressive, x: Tensor, a: Tensor, valid: Tensor | None = None) -> ModelLoss:
     """A lesson of x (C+T+1, N, D) and a (C+T, N, A)."""
     valid = torch.ones(a.shape[:2], dtype=torch.bool) if valid is None else valid
     noise = torch.randn(*a.shape[:2], m.noise_dim, generator=rng(3))
     weights = valid[m.context - 1 :].float()
-    return m.learn(x, a, valid, weights, noise, torch.zeros(0))
+    return m.loss(x, a, valid, weights, noise, torch.zeros(0))
