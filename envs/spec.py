@@ -84,9 +84,11 @@ class EnvironmentSpec:
     config: EnvConfig | None = None
 
     @classmethod
-    def vectors(cls, observation: int, action: int) -> EnvironmentSpec:
+    def vectors(
+        cls, observation: int, action: int, config: EnvConfig | None = None
+    ) -> EnvironmentSpec:
         """Observations (D,) and actions (A,)."""
-        return cls(ObservationSpec((observation,)), ActionSpec(action))
+        return cls(ObservationSpec((observation,)), ActionSpec(action), config)
 
     @classmethod
     def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:

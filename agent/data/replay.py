@@ -81,8 +81,7 @@ class Replay:
     ) -> None:
         observation, action = spec.observation, spec.action
         if min(num_envs, observation.size, action.size) < 1 or slack < 0:
-            sizes = f"{num_envs=}, {observation=}, {action=}, {slack=}"
-            raise ValueError(f"replay sizes must be at least 1, and slack 0: got {sizes}")
+            raise ValueError(f"replay sizes must be at least 1, slack 0: {num_envs=}, {slack=}")
         if capacity < 2 * num_envs:
             raise ValueError(f"replay capacity is {capacity} rows, {num_envs} streams need 2 each")
         self.directory = directory
@@ -230,7 +229,7 @@ class Replay:
             self._count[env] = np.count_nonzero(self._transition[rows])
 
     def flush(self) -> None:
-        """Write everything to disk: needed against power loss only, not against a kill."""
+        """Write all to disk: needed against power loss only, not against a kill."""
         for file in self._files:
             file.flush()
 

@@ -32,8 +32,7 @@ def read_spec(state: Mapping[str, Any], config: RunConfig) -> EnvironmentSpec:
     """Likewise: two numbers stood there once."""
     if "spec" in state:
         return EnvironmentSpec.from_json(state["spec"], config.env)
-    vectors = EnvironmentSpec.vectors(state["observation_dim"], state["action_dim"])
-    return EnvironmentSpec(vectors.observation, vectors.action, config.env)
+    return EnvironmentSpec.vectors(state["observation_dim"], state["action_dim"], config.env)
 
 
 def learning(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:

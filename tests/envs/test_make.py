@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from worldplan.envs.make import EnvConfig, make_env, make_vector
+from worldplan.envs.make import make_env, make_vector
+from worldplan.envs.spec import EnvConfig
 from worldplan.envs.wrappers import EnvironmentFault
 
 ANY = spaces.Box(-np.inf, np.inf, (3,), np.float64)

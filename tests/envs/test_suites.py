@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from tests.helpers.suites import HAS_DM_CONTROL, TASKS, needs_dm_control, preset
 from worldplan.agent.config.presets import tasks
 from worldplan.envs import render
-from worldplan.envs.make import EnvConfig, make_env, make_vector
+from worldplan.envs.make import make_env, make_vector
+from worldplan.envs.spec import EnvConfig
 from worldplan.envs.wrappers import EnvironmentFault
 
 IDS = ["HalfCheetah-v5", "Hopper-v5", "dm_control/cheetah-run-v0"]
@@ -40,10 +41,10 @@ def test_every_task_can_be_made_and_stepped(name: str) -> None:
         name, 1000 if tasks()[name].suite == "gymnasium" else 500
     )
     observations = vector.reset([3])
-    assert observations.shape == (1, vector.observation_dim)
+    assert observations.shape == (1, vector.spec.observation.size)
     rng = np.random.default_rng(0)
     for _ in range(3):
-        actions = rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (1, vector.spec.action.size)).astype(np.float32)
         observations, rewards, *_ = vector.step(actions)
     assert observations.dtype == rewards.dtype == np.float32
     vector.close()
@@ -56,7 +57,7 @@ def test_an_episode_depends_on_its_seed_and_actions_only(env_id: str) -> None:
     """Bit for bit: resuming a run relies on it."""
     config = EnvConfig(id=env_id, action_repeat=2)
     fresh, used = make_vector(config, 1), make_vector(config, 1)
-    actions = np.random.default_rng(1).uniform(-1, 1, (40, 1, fresh.action_dim))
+    actions = np.random.default_rng(1).uniform(-1, 1, (40, 1, fresh.spec.action.size))
     for seed in (5, 6):
         used.reset([seed])
         for action in actions[: 10 * (seed - 4)]:
@@ -157,7 +158,11 @@ def test_users_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
     monkeypatch.syspath_prepend(tmp_path)
     vector = make_vector(EnvConfig(id="users_module:Own-v0"), 1)
-    assert (vector.observation_dim, vector.action_dim, vector.max_episode_steps) == (3, 1, 7)
+    assert (vector.spec.observation.size, vector.spec.action.size, vector.max_episode_steps) == (
+        3,
+        1,
+        7,
+    )
 
 
 # --- rendering: dm_control and MuJoCo fix their backend at import, so in processes of their own
@@ -174,7 +179,7 @@ def test_frames_are_rendered() -> None:
     if not render._works("osmesa"):
         pytest.skip("needs libosmesa6")
     result = run(
-        "from worldplan.envs.make import *\n"
+        "from worldplan.envs import *\n"
         f"for id in {IDS[:: 2 if HAS_DM_CONTROL else 3]}:\n"
         "    env = make_env(EnvConfig(id=id, action_repeat=2), render_mode='rgb_array')\n"
         "    env.reset(seed=0)\n"
@@ -192,7 +197,7 @@ def test_frames_are_rendered() -> None:
 def test_without_a_display_training_is_silent_and_rendering_says_what_to_set() -> None:
     result = run(
         "import os\n"
-        "from worldplan.envs.make import *\n"
+        "from worldplan.envs import *\n"
         "config = EnvConfig(id='dm_control/cheetah-run-v0')\n"
         "make_env(config); make_env(EnvConfig(id='HalfCheetah-v5'))\n"
         "assert 'MUJOCO_GL' not in os.environ\n"

@@ -48,8 +48,9 @@ class Case:
         if not self.learns:
             small["proposals"] = 0
         config = AgentConfig.model_validate({**small, "model": self.model, **settings})
-        spec = EnvironmentSpec.vectors(self.observation_dim, self.action_dim)
-        agent = Agent(config, replace(spec, config=self.env))
+        agent = Agent(
+            config, EnvironmentSpec.vectors(self.observation_dim, self.action_dim, self.env)
+        )
         if not isinstance(agent.model, LearnedModel):
             return agent
         agent.model.observe(self.x(64, seed=99))

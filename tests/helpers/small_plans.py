@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from worldplan.planners import (
+    Box,
     Plan,
     Planner,
     PlannerConfigUnion,
@@ -18,12 +19,13 @@ from worldplan.planners import (
 CONFIG: TypeAdapter[Any] = TypeAdapter(PlannerConfigUnion)
 
 
-def build(kind: str, **settings: Any) -> Planner[Any]:
-    return make_planner(CONFIG.validate_python({"kind": kind, **settings}))
+def build(kind: str, width: int = 2, /, **settings: Any) -> Planner[Any]:
+    """Of actions with `width` numbers."""
+    return make_planner(CONFIG.validate_python({"kind": kind, **settings}), Box(width))
 
 
-def draw(planner: Planner[Any], batch: int = 1, width: int = 2, seed: int = 0) -> PlanNoise:
-    return planner.draw_noise(batch, width, 1, torch.Generator().manual_seed(seed))
+def draw(planner: Planner[Any], batch: int = 1, seed: int = 0) -> PlanNoise:
+    return planner.draw_noise(batch, 1, torch.Generator().manual_seed(seed))
 
 
 class Watched:
@@ -46,7 +48,7 @@ def run(
     batch: int = 1,
     seed: int = 0,
 ) -> tuple[Plan, PlanState]:
-    state = state or planner.initial_state(batch, 2)
+    state = state or planner.initial_state(batch)
     return planner.plan(cost, state, draw(planner, batch, seed=seed), proposals)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldplan.planners import CEMConfig, Plan, make_planner, planner
+from worldplan.planners import Box, CEMConfig, Plan, make_planner, planner
 
 
 class SlowCost:
@@ -29,9 +29,9 @@ def plan(
 ) -> tuple[Plan, SlowCost]:
     cost = SlowCost()
     monkeypatch.setattr(planner, "time", SimpleNamespace(perf_counter=cost.perf_counter))
-    searching = make_planner(CEMConfig(iterations=5, deadline_ms=deadline_ms, **settings))  # type: ignore[arg-type]
-    noise = searching.draw_noise(1, 2, 0, torch.Generator().manual_seed(0))
-    return searching.plan(cost, searching.initial_state(1, 2), noise)[0], cost
+    searching = make_planner(CEMConfig(iterations=5, deadline_ms=deadline_ms, **settings), Box(2))  # type: ignore[arg-type]
+    noise = searching.draw_noise(1, 0, torch.Generator().manual_seed(0))
+    return searching.plan(cost, searching.initial_state(1), noise)[0], cost
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_plan_cut_short_is_the_best_so_far(monkeypatch: pytest.MonkeyPatch) ->
 def test_time_before_the_search_counts_if_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = SlowCost()
     monkeypatch.setattr(planner, "time", SimpleNamespace(perf_counter=cost.perf_counter))
-    searching = make_planner(CEMConfig(iterations=5, deadline_ms=100.0))
-    noise = searching.draw_noise(1, 2, 0, torch.Generator().manual_seed(0))
-    searching.search(cost, searching.initial_state(1, 2), noise, began=100.0 - 0.065)
+    searching = make_planner(CEMConfig(iterations=5, deadline_ms=100.0), Box(2))
+    noise = searching.draw_noise(1, 0, torch.Generator().manual_seed(0))
+    searching.search(cost, searching.initial_state(1), noise, began=100.0 - 0.065)
     assert cost.calls == 2

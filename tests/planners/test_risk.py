@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from tests.helpers.small_models import rng
-from worldplan.planners import RISKS, PlannerConfigUnion, Risk, RiskMeasure, make_planner
+from worldplan.planners import RISKS, Box, PlannerConfigUnion, Risk, RiskMeasure, make_planner
 from worldplan.planners.planner import stratified
 
 RISK: TypeAdapter[RiskMeasure] = TypeAdapter(Risk)
@@ -121,9 +121,9 @@ def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
     config = TypeAdapter(PlannerConfigUnion).validate_python(
         {"kind": "cem", "choose": "best", "latent_samples": 1000, "risk": risk, "horizon": 1}
     )
-    planner = make_planner(config)
-    noise = planner.draw_noise(4, 1, 1, torch.Generator().manual_seed(0))
-    plan, _ = planner.plan(gamble, planner.initial_state(4, 1), noise)
+    planner = make_planner(config, Box(1))
+    noise = planner.draw_noise(4, 1, torch.Generator().manual_seed(0))
+    plan, _ = planner.plan(gamble, planner.initial_state(4), noise)
     assert ((plan.action > 0.0) == gambles).all()
     z = noise.latent[:, 0, 0]
     f = (z > 0.5).double().mean().item()
@@ -149,9 +149,10 @@ def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
     planner = make_planner(
         TypeAdapter(PlannerConfigUnion).validate_python(
             {"kind": "mppi", "latent_samples": 10, "horizon": 300}
-        )
+        ),
+        Box(1),
     )
-    luck = planner.draw_noise(1, 1, 2, rng()).latent
+    luck = planner.draw_noise(1, 2, rng()).latent
     assert luck.shape == (10, 300, 2)
     tenths = torch.special.ndtr(luck.double()).mul(10).floor().long()
     expected = torch.arange(10)[:, None, None].expand_as(tenths)
@@ -163,8 +164,8 @@ def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
         torch.stack([luck[:, 1:, 0], luck[:, :-1, 0], luck[:, 1:, 1]]).flatten(1)
     )
     assert (related - torch.eye(3)).abs().max() < 0.08
-    torch.testing.assert_close(luck, planner.draw_noise(1, 1, 2, rng()).latent)
-    assert not luck.equal(planner.draw_noise(1, 1, 2, rng(1)).latent)
+    torch.testing.assert_close(luck, planner.draw_noise(1, 2, rng()).latent)
+    assert not luck.equal(planner.draw_noise(1, 2, rng(1)).latent)
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2**-24])

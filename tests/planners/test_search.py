@@ -21,11 +21,9 @@ from worldplan.planners import (
 KINDS = list(PLANNERS)
 
 
-def solve(
-    planner: Planner[Any], cost: TrajectoryCost, batch: int = 1, width: int = 2, seed: int = 0
-) -> Plan:
-    noise = draw(planner, batch, width, seed=seed)
-    return planner.plan(cost, planner.initial_state(batch, width), noise)[0]
+def solve(planner: Planner[Any], cost: TrajectoryCost, batch: int = 1, seed: int = 0) -> Plan:
+    noise = draw(planner, batch, seed=seed)
+    return planner.plan(cost, planner.initial_state(batch), noise)[0]
 
 
 def bowl(actions: Tensor, noise: Tensor) -> Tensor:
@@ -73,8 +71,8 @@ class DoubleIntegrator:
 )
 def test_finds_the_riccati_solution(kind: str, settings: dict[str, Any], seed: int) -> None:
     task = DoubleIntegrator()
-    planner = build(kind, horizon=5, min_std=1e-4, **settings)
-    plan = solve(planner, task, width=1, seed=seed)
+    planner = build(kind, 1, horizon=5, min_std=1e-4, **settings)
+    plan = solve(planner, task, seed=seed)
     action, cost = task.optimum(5)
     assert abs(action) < 0.95  # the bounds are not what decides
     assert plan.action.item() == pytest.approx(action, rel=0.02)
@@ -115,7 +113,7 @@ def test_a_batch_is_so_many_single_plans(kind: str, choose: str) -> None:
             away = (actions - goals[rows]).square().sum((2, 3))
             return away[..., None] + noise.sum((1, 2)) * actions[:, :, 0, :1]
 
-        state = planner.initial_state(len(goals[rows]), 2)
+        state = planner.initial_state(len(goals[rows]))
         for seed in range(2):
             noise = draw(planner, batch, seed=seed)
             noise = replace(noise, actions=noise.actions[:, rows], select=noise.select[rows])
@@ -139,7 +137,7 @@ def test_costs_that_are_not_finite_are_ignored(kind: str, bad: float) -> None:
         return torch.where(actions[:, :, 0, :1] > 0.8, good, torch.full_like(good, bad))
 
     planner = build(kind)
-    plan, state = planner.plan(cost, planner.initial_state(4, 2), draw(planner, 4))
+    plan, state = planner.plan(cost, planner.initial_state(4), draw(planner, 4))
     assert plan.cost.isfinite().all()
     assert (plan.action[:, 0] > 0.8).all()
     assert state.mean.isfinite().all()
@@ -154,7 +152,7 @@ def test_elites_that_failed_teach_nothing(kind: str) -> None:
 
     planner = build(kind, samples=40, elites=30, iterations=1, keep=0.0)
     noise = draw(planner)
-    _, state = planner.plan(cost, planner.initial_state(1, 2), noise)
+    _, state = planner.plan(cost, planner.initial_state(1), noise)
     good = noise.actions[0, 0].clamp(-1.0, 1.0)
     good = good[good[:, 0, 0] > 0.8]
     assert 1 < len(good) < 30
@@ -177,8 +175,8 @@ def test_a_mean_that_fails_gives_way_to_the_best_elite() -> None:
         first = actions[:, :, 0]
         return torch.where(first.abs() < 0.5, math.inf, first.abs())
 
-    planner = build("cem", choose="mean", iterations=1, elites=100, samples=256)
-    plan = solve(planner, cost, width=1)
+    planner = build("cem", 1, choose="mean", iterations=1, elites=100, samples=256)
+    plan = solve(planner, cost)
     assert plan.cost.isfinite()
     assert plan.action.abs() >= 0.5
 
@@ -193,7 +191,7 @@ def test_actions_never_leave_the_bounds(kind: str) -> None:
 
     planner = build(kind, initial_std=50.0)
     proposals = torch.full((1, 4, 3, 2), 7.0)
-    state = planner.initial_state(1, 2)
+    state = planner.initial_state(1)
     for seed in range(2):
         plan, state = planner.plan(cost, state, draw(planner, seed=seed), proposals)
         seen.append(plan.actions.abs().max())
@@ -205,7 +203,7 @@ def test_actions_never_leave_the_bounds(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plan_explains_itself(kind: str) -> None:
     planner = build(kind, latent_samples=5)
-    noise, state = draw(planner, 2), planner.initial_state(2, 2)
+    noise, state = draw(planner, 2), planner.initial_state(2)
     quiet, _ = planner.plan(bowl, state, noise)
     plan, _ = planner.plan(bowl, state, noise, explain=True)
     assert quiet.stats is None
@@ -230,7 +228,7 @@ def test_a_plan_tells_the_cost_of_each_step_in_each_future(kind: str) -> None:
         return torch.cat([steps, last.expand(*steps.shape[:3])[..., None]], 3)
 
     planner = build(kind, latent_samples=5, risk="worst")
-    noise, state = draw(planner, 2), planner.initial_state(2, 2)
+    noise, state = draw(planner, 2), planner.initial_state(2)
     cost = ItemisedCost(bowl, items)
     plan, _ = planner.plan(cost, state, noise, explain=True)
     assert plan.items is not None
@@ -253,7 +251,7 @@ def test_the_gradient_planner_needs_a_slope_and_leaves_no_graph() -> None:
 @pytest.mark.parametrize("kind", ["cem", "gradient"])
 def test_wrong_shapes_are_refused(kind: str) -> None:
     planner = build(kind)
-    state, noise = planner.initial_state(2, 2), draw(planner, 2)
+    state, noise = planner.initial_state(2), draw(planner, 2)
     with pytest.raises(ValueError, match="action noise"):
         planner.plan(bowl, state, draw(planner, 1))
     with pytest.raises(ValueError, match="horizon"):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tests.helpers.small_plans import CONFIG, Watched, build, draw, has, run
-from worldplan.planners import PLANNERS, PlanState, make_planner
+from worldplan.planners import PLANNERS, Box, PlanState, make_planner
 
 ITERATIVE = ["cem", "icem", "mppi", "gradient"]
 
@@ -77,12 +77,12 @@ def test_choose() -> None:
     noise = draw(sample)
     for place, luck in enumerate((0.1, 0.3, 0.6, 0.999)):
         drawn = replace(noise, select=torch.tensor([luck]))
-        plan, _ = sample.plan(Watched(), sample.initial_state(1, 2), drawn)
+        plan, _ = sample.plan(Watched(), sample.initial_state(1), drawn)
         assert torch.equal(plan.actions[0], cost.seen[0][0, order[place]])
     # A cold MPPI draws the best; its weights are those of the fit.
     cold = build("mppi", choose="sample", temperature=1e-3, **settings)
     plan, _ = cold.plan(
-        Watched(), cold.initial_state(1, 2), replace(noise, select=torch.tensor([0.99]))
+        Watched(), cold.initial_state(1), replace(noise, select=torch.tensor([0.99]))
     )
     assert torch.equal(plan.actions, best.actions)
 
@@ -105,7 +105,7 @@ def test_warm_start_shifts_the_last_mean(kind: str) -> None:
 @pytest.mark.parametrize("kind", PLANNERS)
 def test_reset_forgets_single_plans(kind: str) -> None:
     planner = build(kind, keep=0.5)
-    first = planner.initial_state(3, 2)
+    first = planner.initial_state(3)
     _, state = run(planner, Watched(), batch=3)
     assert not state.fresh.any()
     assert not torch.equal(state.mean, first.mean)
@@ -127,7 +127,7 @@ def test_what_a_fresh_plan_carries_is_no_candidate(kind: str) -> None:
     settings = {} if kind == "random_shooting" else {"iterations": 1}
     planner = build(kind, keep=0.5, choose="best", **settings)
     plan, state = run(planner, Watched(0.0))  # blank, it would be the answer
-    blank = planner.initial_state(1, 2).elites
+    blank = planner.initial_state(1).elites
     assert blank.shape == state.elites.shape
     assert not blank.any()
     if kind == "icem":  # whose last iteration adds the mean, which is zero here
@@ -227,6 +227,6 @@ def test_wrong_settings_are_refused(config: dict[str, Any], message: str) -> Non
 def test_configs_are_frozen_and_survive_being_written(kind: str) -> None:
     config = CONFIG.validate_python({"kind": kind, "risk": {"kind": "cvar", "alpha": 0.3}})
     assert CONFIG.validate_python(config.model_dump()) == config
-    assert type(make_planner(config)) is PLANNERS[kind]
+    assert type(make_planner(config, Box(2))) is PLANNERS[kind]
     with pytest.raises(ValidationError):
         config.horizon = 5
