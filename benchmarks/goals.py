@@ -26,10 +26,11 @@ from torch import Tensor
 from watched import Watched
 
 from worldplan.agent import Agent, load
+from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.data.dataset import Episode, collect
+from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.diagnostics import effective_rank
 from worldplan.agent.evaluation.evaluate import Evaluation, evaluate

@@ -23,6 +23,7 @@ from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training.atomic import write_json
+from worldplan.envs import EnvironmentSpec
 
 EPISODE = 500
 
@@ -45,11 +46,12 @@ def main() -> None:
     execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
     console.print(note)
     observation, action = SIZES
+    spec = EnvironmentSpec.vectors(*SIZES)
     rng = np.random.default_rng(0)
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         capacity = args.transitions + args.transitions // EPISODE + 2
-        replay = Replay(Path(folder), 1, observation, action, capacity=capacity, slack=0)
+        replay = Replay(Path(folder), spec, 1, capacity=capacity, slack=0)
         figures["empty"] = resident()
         for step in range(args.transitions):
             if step % EPISODE == 0:
@@ -60,13 +62,14 @@ def main() -> None:
                 rng.standard_normal(observation, np.float32),
             )  # fmt: skip
         figures["filled"] = resident()
-        agent = Agent(config.agent, observation, action, execution)
-        generator, state = torch.Generator().manual_seed(0), agent.initial(1)
+        agent = Agent(config.agent, spec, execution)
+        learner, actor, generator = agent.make_learner(), agent.actor(), agent.generator(0)
+        state = actor.initial(1)
         c = config.agent.learner
         for _ in range(args.updates):
-            agent.update(replay.sample(rng, c.batch, 0, c.horizon), generator)
+            learner.update(replay.sample(rng, c.batch_size, 0, c.horizon), generator)
         for _ in range(100):
-            _, state, _ = agent.step(torch.randn(1, observation), state, generator)
+            _, state, _ = actor.act(torch.randn(1, observation), state, generator)
         figures["training"] = resident()
     for name, values in figures.items():
         console.print(name, {k: f"{v:,.0f} MiB" for k, v in values.items()})

@@ -46,13 +46,13 @@ def worker(
     config = resolve_config(load_preset("cheetah-run"), overrides)
     execution, _ = resolve(config.compile, config.update_precision, config.plan_precision)
     env = make_vector(config.env, envs)
-    sizes = env.observation_dim, env.action_dim
-    agent = Agent(config.agent, *sizes, execution)
-    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    agent = Agent(config.agent, env.spec, execution)
+    learner, actor = agent.make_learner(), agent.actor(explore=True)
+    rng, generator = np.random.default_rng(0), agent.generator(0)
     c = config.agent.learner
     with tempfile.TemporaryDirectory() as folder:
-        replay = Replay(Path(folder), envs, *sizes, capacity=10_000 * envs, slack=0)
-        observation, state = env.reset(list(range(envs))), agent.initial(envs)
+        replay = Replay(Path(folder), env.spec, envs, capacity=10_000 * envs, slack=0)
+        observation, state = env.reset(list(range(envs))), actor.initial(envs)
         for i in range(envs):
             replay.begin(i, observation[i])
         began = 0.0
@@ -61,9 +61,8 @@ def worker(
                 start.wait()
                 began = time.perf_counter()
             if "collect" in parts or step < WARM:
-                action, state, _ = agent.step(
-                    torch.from_numpy(observation), state, generator, explore=True
-                )
+                seen = torch.from_numpy(observation)
+                action, state, _ = actor.act(seen, state, generator)
                 observation, reward, terminated, truncated = env.step(action.numpy())
                 for i in range(envs):
                     replay.add(
@@ -75,7 +74,7 @@ def worker(
                         replay.begin(i, observation[i])
             if "learn" in parts or step < WARM:
                 for _ in range(envs):
-                    agent.update(replay.sample(rng, c.batch, 0, c.horizon), generator)
+                    learner.update(replay.sample(rng, c.batch_size, 0, c.horizon), generator)
         out.put((time.perf_counter() - began) / (STEPS // envs * envs))
     env.close()
 

@@ -51,40 +51,39 @@ def measure(config: RunConfig, folder: Path) -> dict[str, dict[str, float]]:
     """Milliseconds of each part, per step of the training loop: median, 99th percentile, mean."""
     execution, _ = resolve(config.compile, config.update_precision, config.plan_precision)
     env = make_vector(config.env, 1)
-    sizes = env.observation_dim, env.action_dim
     torch.manual_seed(0)
-    agent = Agent(config.agent, *sizes, execution)
-    replay = Replay(folder, 1, *sizes, capacity=2 * (FILLED + STEPS) + 2, slack=0)
-    rng, generator, watch = np.random.default_rng(0), torch.Generator().manual_seed(0), Stopwatch()
+    agent = Agent(config.agent, env.spec, execution)
+    learner = agent.make_learner()
+    planner, random = agent.actor(explore=True), agent.actor("random")
+    replay = Replay(folder, env.spec, 1, capacity=2 * (FILLED + STEPS) + 2, slack=0)
+    rng, generator, watch = np.random.default_rng(0), agent.generator(0), Stopwatch()
     c, past = config.agent.learner, agent.model.context - 1
     done = np.ones(1, np.bool_)
-    observation, state = np.zeros((1, sizes[0]), np.float32), agent.initial(1)
+    state = planner.initial(1)
     for step in range(FILLED + STEPS):
         if done[0]:
             observation = env.reset([step])
             replay.begin(0, observation[0])
-            state = agent.initial(1)
+            state = planner.initial(1)
         if step == FILLED - 20:  # the last of these compile and warm up
-            agent.learner.model.normaliser.update(torch.from_numpy(observation))
+            learner.observe(torch.from_numpy(observation))
         planned = step >= FILLED - 20
         if step == FILLED:
             watch.spent.clear()
         watch.start()
-        action, state, _ = agent.step(
-            torch.from_numpy(observation), state, generator, explore=True,
-            actor="planner" if planned else "random",
-        )  # fmt: skip
+        actor = planner if planned else random
+        action, state, _ = actor.act(torch.from_numpy(observation), state, generator)
         watch.lap("decision")
         observation, reward, terminated, truncated = env.step(action.numpy())
         watch.lap("environment")
         replay.add(0, action[0].numpy(), reward[0], terminated[0], truncated[0], observation[0])
-        agent.learner.model.normaliser.update(torch.from_numpy(observation))
+        learner.observe(torch.from_numpy(observation))
         watch.lap("replay: write")
         done = terminated | truncated
         if planned:
-            batch = replay.sample(rng, c.batch, past, c.horizon)
+            batch = replay.sample(rng, c.batch_size, past, c.horizon)
             watch.lap("replay: sample")
-            agent.update(batch, generator)
+            learner.update(batch, generator)
             watch.lap("update")
     env.close()
     return {

@@ -29,16 +29,16 @@ from risk_report import LEARNED, RISKS, SIMULATOR, chosen, draw, optimum, table
 from watched import Watched
 
 from worldplan.agent import Agent
-from worldplan.agent.acting.imagination import imagine, learned_return, side_by_side
+from worldplan.agent.acting.imagination import side_by_side
+from worldplan.agent.acting.objective import LearnedReturn
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.experiments.compare.trial import trained
-from worldplan.agent.models.simulator import simulator_of
 from worldplan.agent.training.atomic import write_json
-from worldplan.agent.training.restore import config_json, load_weights, weights
+from worldplan.agent.training.restore import config_json, make_agent
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.tasks.gorge import route_of
 
@@ -51,6 +51,7 @@ COLLECTING_FUTURES, EVALUATING_FUTURES = 4, 16
 SIMULATING = (
     *("model.kind=simulator", "model.threads=1", "planner.horizon=12", "planner.latent_samples=8"),
     *("planner.samples=512", "planner.initial_std=1", "planner.iterations=3", "planner.keep=0.3"),
+    "planner.elites=8",
 )
 FUTURES = 1000  # imagined of going straight on
 
@@ -104,8 +105,8 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     for risk, file in files.items():
         judged = [f"planner.risk={risk}", futures(kind, EVALUATING_FUTURES), *EVALUATING]
         planner = resolve(config_json(config), judged).agent
-        careful = Agent(planner, agent.observation_dim, agent.action_dim)
-        load_weights(careful, weights(agent))
+        careful = Agent(planner, agent.spec)
+        careful.load_weights(agent.weights())
         found = crossed(careful, config.env, args.episodes)
         write_json(file, {**which, "risk": risk, **found}, indent=None)
     return f"{kind}, seed {seed}: done"
@@ -118,9 +119,7 @@ def bound(args: argparse.Namespace, risk: str) -> str:
         asked = [f"env.kwargs.gust={args.gust}", f"planner.risk={risk}", *SIMULATING]
         config = resolve(load_preset("gusts"), asked)
         torch.set_num_threads(1)
-        simulator = simulator_of(config.agent.model, config.env)
-        assert simulator is not None
-        agent = Agent(config.agent, simulator.state_dim, simulator.action_dim, simulator=simulator)
+        agent = make_agent(config)
         write_json(file, {
             "kind": SIMULATOR, "risk": risk, "gust": args.gust,
             **crossed(agent, config.env, args.episodes),
@@ -171,8 +170,7 @@ def straight_on(agent: Agent) -> list[float]:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(FUTURES, 5, agent.model.noise_dim, generator=generator)
     given = side_by_side(h, agent.model.initial_state(h), torch.zeros(1, 1, 5, 1), noise)
-    future = imagine(agent.model, *given)
-    value = learned_return(agent.model, agent.heads, agent.config.discount, future)
+    value = LearnedReturn(agent.heads, agent.config.discount)(agent.model.imagine(*given))
     return [round(v, 4) for v in value.tolist()]
 
 

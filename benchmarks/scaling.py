@@ -25,6 +25,7 @@ from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.learning.compiling import prepare, resolve
 from worldplan.agent.training.atomic import write_json
+from worldplan.envs import EnvironmentSpec
 
 ENVIRONMENTS, SAMPLES, HORIZONS = (1, 8, 64), (64, 256, 1024, 4096), (1, 2, 4, 8, 16)
 MOST = 2**20  # imagined steps; beyond, memory is what is measured
@@ -58,9 +59,9 @@ def main() -> None:
     console.print(f"best float32 matrix product: {best / 1e9:.0f} GFLOP/s")
 
     torch.manual_seed(0)
-    agent = Agent(config.agent, *SIZES)
+    agent = Agent(config.agent, EnvironmentSpec.vectors(*SIZES))
     score = prepare(
-        agent.decision.worth, execution.compiled, execution.plan_precision, dynamic=True
+        agent.controller.score, execution.compiled, execution.plan_precision, dynamic=True
     )
     table = Table("environments", "samples", "horizon", "ms", "GFLOP", "GFLOP/s", "of the best")
     rows: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ def main() -> None:
                     noise = torch.zeros(1, horizon, 0)
                     given = side_by_side(h, agent.model.initial_state(h), actions, noise)
                     with Products() as products:
-                        agent.decision.worth(*given)
+                        agent.controller.score(*given)
                     work = flops(products.noted)
                     times = max(1, min(20, int(0.1 * best / work)))
                     seconds(lambda given=given: score(*given), 2)

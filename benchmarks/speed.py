@@ -33,6 +33,7 @@ from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.replay import Batch
 from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training.atomic import write_json
+from worldplan.envs import EnvironmentSpec
 
 SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run
 aten = torch.ops.aten
@@ -113,17 +114,19 @@ def main() -> None:
     console.print(f"{note}; {torch.get_num_threads()} threads; PyTorch {torch.__version__}")
 
     torch.manual_seed(0)
-    plain = Agent(config.agent, *SIZES)
-    agent = Agent(config.agent, *SIZES, execution)
+    spec = EnvironmentSpec.vectors(*SIZES)
+    plain, agent = Agent(config.agent, spec), Agent(config.agent, spec, execution)
+    learners = {plain: plain.make_learner(), agent: agent.make_learner()}
     generator = torch.Generator().manual_seed(0)
-    batch = example(config.agent.learner.batch, config.agent.learner.horizon)
-    observation, state = torch.randn(1, SIZES[0]), plain.initial(1)
+    batch = example(config.agent.learner.batch_size, config.agent.learner.horizon)
+    observation, state = torch.randn(1, SIZES[0]), plain.actor().initial(1)
 
     def decide(who: Agent) -> Callable[[], None]:
-        return lambda: void(who.step(observation, state, generator, explore=True))
+        actor = who.actor(explore=True)
+        return lambda: void(actor.act(observation, state, generator))
 
     def update(who: Agent) -> Callable[[], None]:
-        return lambda: void(who.update(batch, generator))
+        return lambda: void(learners[who].update(batch, generator))
 
     table = Table("", "ms", "GFLOP", "GFLOP/s", "its products alone, ms", "GFLOP/s", "ratio")
     figures: dict[str, Any] = {

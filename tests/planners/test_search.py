@@ -82,7 +82,7 @@ def test_finds_the_riccati_solution(kind: str, settings: dict[str, Any], seed: i
 def test_random_shooting_improves_with_samples() -> None:
     task = DoubleIntegrator()
     few, many = (
-        solve(build("random_shooting", samples=n, elites=8, horizon=5), task, 16, 1).cost.mean()
+        solve(build("random_shooting", 1, samples=n, elites=8, horizon=5), task, 16).cost.mean()
         for n in (8, 2048)
     )
     assert task.optimum(5)[1] < many < few - 0.1

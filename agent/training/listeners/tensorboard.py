@@ -51,15 +51,15 @@ class TensorBoard(Listener):
         row = row_of(event)
         self._scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, event.step)
         self._scalars("optimism", event.optimism, event.step)
-        film = film_of(self.run_dir, event.step)
-        if film.exists():
-            # As an animated image: TensorBoard's own videos need moviepy.
-            gif, height, width = animation(film)
-            image = Summary.Image(
-                height=height, width=width, colorspace=3, encoded_image_string=gif
-            )
-            value = Summary.Value(tag="evaluation/episode", image=image)
-            self._add(Summary(value=[value]), event.step)
+        video = film_of(self.run_dir, event.step)
+        if video.exists():
+            self.film(video, event.step)
+
+    def film(self, video: Path, step: int) -> None:
+        """A film, as an animated image: TensorBoard's own videos need moviepy."""
+        gif, height, width = animation(video)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        self._add(Summary(value=[Summary.Value(tag="evaluation/episode", image=image)]), step)
 
     def on_end(self) -> None:
         self.writer.close()

@@ -26,7 +26,7 @@ def test_every_preset_trains(
     before = {k: v.clone() for k, v in trainer.agent.model.state_dict().items()}
     trainer.run()
     assert 60 <= trainer.replay.transitions < 60 + config.num_envs
-    assert trainer.updates == int(config.updates_per_step * trainer.replay.transitions)
+    assert trainer.learner.updates == int(config.updates_per_step * trainer.replay.transitions)
     after = trainer.agent.model.state_dict()
     assert all(v.isfinite().all() for v in after.values())
     assert any(not torch.equal(v, before[k]) for k, v in after.items())

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from worldplan.agent.data.replay import Batch, Replay
+from worldplan.envs import EnvironmentSpec
 
 D, A = 4, 2  # observation: stream, episode, t, last action
+SPEC = EnvironmentSpec.vectors(D, A)
 
 
 class World:
@@ -41,7 +43,7 @@ class World:
 
 
 def make(path: Path, envs: int = 1, capacity: int = 1000, slack: int = 10) -> Replay:
-    return Replay(path, envs, D, A, capacity, slack)
+    return Replay(path, SPEC, envs, capacity, slack)
 
 
 def check(batch: Batch, before: int) -> None:
@@ -174,7 +176,7 @@ def test_restore_forgets_what_came_after(tmp_path: Path, more: int) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = Replay(tmp_path, 2, D, A, 30, 12, resume=True)
+        again = Replay(tmp_path, SPEC, 2, 30, 12, resume=True)
         again.restore(state)
     assert again.transitions == transitions
     assert same(wanted, again.sample(np.random.default_rng(1), 64, 2, 3))
@@ -200,7 +202,7 @@ def test_restore_leaves_out_what_was_overwritten(tmp_path: Path) -> None:
     state = replay.state()
     for _ in range(9):
         replay.add(0, [9, 9], 9, False, False, [9, 9, 9, 9])
-    again = Replay(tmp_path, 1, D, A, 20, 4, resume=True)
+    again = Replay(tmp_path, SPEC, 1, 20, 4, resume=True)
     with pytest.warns(UserWarning, match=r"5 replay rows were overwritten.*slack of 4"):
         again.restore(state)
     assert again.transitions == 14
@@ -214,7 +216,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from worldplan.agent.data.replay import Replay
-replay = Replay(Path(sys.argv[1]), 1, 1, 1, 8, 4)
+from worldplan.envs import EnvironmentSpec
+replay = Replay(Path(sys.argv[1]), EnvironmentSpec.vectors(1, 1), 1, 8, 4)
 replay.begin(0, [0])
 for t in range(10):
     replay.add(0, [t], t, False, False, [t + 1])
@@ -235,7 +238,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         env=os.environ,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    replay = Replay(tmp_path, 1, 1, 1, 8, 4, resume=True)
+    replay = Replay(tmp_path, EnvironmentSpec.vectors(1, 1), 1, 8, 4, resume=True)
     replay.restore({"head": [int(done.stdout)], "open": [True]})
     batch = replay.sample(np.random.default_rng(0), 200, 0, 1)
     assert np.unique(batch.reward).tolist() == [3, 4, 5, 6, 7, 8, 9]
@@ -283,15 +286,15 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
 
 def test_wrong_sizes_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="slack=-1"):
-        Replay(tmp_path, 1, D, A, 10, -1)
+        Replay(tmp_path, SPEC, 1, 10, -1)
     with pytest.raises(ValueError, match="4 streams need 2 each"):
-        Replay(tmp_path, 4, D, A, 7, 0)
+        Replay(tmp_path, SPEC, 4, 7, 0)
     with pytest.raises(FileNotFoundError, match="no replay to resume from"):
-        Replay(tmp_path, 1, D, A, 10, 0, resume=True)
-    Replay(tmp_path, 2, D, A, 10, 0)
+        Replay(tmp_path, SPEC, 1, 10, 0, resume=True)
+    Replay(tmp_path, SPEC, 2, 10, 0)
     with pytest.raises(ValueError, match="sizes that the run was started with"):
-        Replay(tmp_path, 2, D, A + 1, 10, 0, resume=True)
-    replay = Replay(tmp_path, 2, D, A, 10, 0, resume=True)
+        Replay(tmp_path, EnvironmentSpec.vectors(D, A + 1), 2, 10, 0, resume=True)
+    replay = Replay(tmp_path, SPEC, 2, 10, 0, resume=True)
     with pytest.raises(ValueError, match="2 streams, its state 1"):
         replay.restore({"head": [0], "open": [False]})
     with pytest.raises(ValueError, match="of another run"):

@@ -3,20 +3,20 @@
 import io
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.evaluation.film import animation, film_episode
-from worldplan.agent.training.record import Record
-from worldplan.envs import EnvConfig, make_env
+from worldplan.agent.training.listeners.tensorboard import TensorBoard
+from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 from worldplan.envs.wrappers import FlatEnv
 
 
@@ -46,9 +46,13 @@ def test_an_animation_is_the_video_made_small(video: Path) -> None:
     assert greys[-1] - greys[0] > 150
 
 
-def test_tensorboard_shows_it(video: Path, tmp_path: Path) -> None:
-    with Record(tmp_path, 10, Console(quiet=True)) as record:
-        record.film(video, 7)
+def test_tensorboard_shows_it(
+    video: Path, tmp_path: Path, toy: dict[str, Any], small: list[str]
+) -> None:
+    board, run = TensorBoard(tmp_path), SimpleNamespace(config=resolve(toy, small), step=0)
+    board.on_start(run)
+    board.film(video, 7)
+    board.on_end()
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
     (image,) = events.Images("evaluation/episode")
@@ -70,7 +74,9 @@ def test_a_film_shows_how_the_episode_ended(
     toy["env"]["kwargs"] = {"limit": 4}
     config = resolve(toy, small)
     video = tmp_path / "film.mp4"
-    episode = film_episode(Agent(config.agent, 2, 1), config.env, 0, video, "random")
+    episode = film_episode(
+        Agent(config.agent, EnvironmentSpec.vectors(2, 1)), config.env, 0, video, "random"
+    )
     reader = imageio_ffmpeg.read_frames(str(video))
     next(reader)
     greys = [np.frombuffer(frame, np.uint8).mean() for frame in reader]

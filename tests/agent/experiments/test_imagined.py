@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.helpers.acting import initial, take
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.experiments.imagine import imagined
 from worldplan.agent.experiments.imagine.imagined import (
@@ -25,7 +26,7 @@ from worldplan.agent.experiments.imagine.imagined import (
 )
 from worldplan.agent.experiments.imagine.show import plot
 from worldplan.agent.models.latent import Gaussian, LatentDistribution, NoLatent
-from worldplan.envs import EnvConfig, make_env
+from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 ENV = EnvConfig(id="toy_envs:ToySlider-v0")
 BLIND = EnvConfig(id="toy_envs:ToySlider-v0", kwargs={"blind": True})
@@ -71,9 +72,11 @@ def agent_with(model: Exact | None = None, **config: Any) -> Agent:
         "proposals": 2,
     }
     torch.manual_seed(0)
-    agent = Agent(AgentConfig.model_validate(small), 4 if model and model.blind else 5, 2)
+    spec = EnvironmentSpec.vectors(4 if model and model.blind else 5, 2)
+    agent = Agent(AgentConfig.model_validate(small), spec)
     if model is not None:
-        agent.model = agent.decision.model = model  # type: ignore[assignment]
+        model.spec = spec  # type: ignore[attr-defined]
+        agent.model = agent.controller.model = model  # type: ignore[assignment]
     return agent
 
 
@@ -198,13 +201,13 @@ def test_states_are_those_of_acting(context: int) -> None:
     agent = agent_with(context=context, memory=8)
     played = episode(agent, 8)
     h, s = noticed(agent, played)
-    state, generator = agent.initial(1), torch.Generator().manual_seed(3)
+    state, generator = initial(agent, 1), torch.Generator().manual_seed(3)
     for t in range(9):
         seen = played.observation[t][None]
         now_h, now_s = state.filter(agent.model, seen)
         torch.testing.assert_close(h[t], now_h[0])
         torch.testing.assert_close(s[t], now_s[0])
-        _, state, _ = agent.step(seen, state, generator, actor="random")
+        _, state, _ = take(agent, seen, state, generator, "random")
 
 
 def test_an_episode_that_ends_before_the_horizon_is_compared_to_its_end(reading: Reading) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.helpers.small_models import make, rng, stir
-from worldplan.agent.agent import Agent
+from worldplan.agent.acting.actors import ConstantCostActor
+from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.replay import Batch
@@ -18,12 +19,12 @@ from worldplan.agent.experiments.compare.grid import (
     FAMILIES,
 )
 from worldplan.agent.experiments.compare.measure import (
-    ByLot,
     information,
     prediction_errors,
     wander,
 )
-from worldplan.envs import EnvConfig, make_vector
+from worldplan.envs import EnvConfig, EnvironmentSpec, make_vector
+from worldplan.planners import PLANNERS, Box, make_planner
 
 TOY = "toy_envs:ToyPoint-v0"
 
@@ -104,27 +105,36 @@ def test_wandering_is_the_same_every_time_and_never_the_evaluations(tmp_path: Pa
     assert draws[0].action.abs().max() <= 1
 
 
-def test_by_lot_chooses_without_looking(toy: dict[str, Any], small: list[str]) -> None:
+def test_the_constant_cost_baseline_does_not_look(toy: dict[str, Any], small: list[str]) -> None:
     config = resolve(toy, [*small, "agent.proposals=0"]).agent
     world = make_vector(EnvConfig(id=TOY), 5)
-    returns = []
-    for seed in range(2):
-        torch.manual_seed(seed)
-        returns.append(evaluate(ByLot(config, 2, 1), world, held_out_seeds(5)).returns)
-    np.testing.assert_array_equal(returns[0], returns[1])  # whatever the weights
     torch.manual_seed(0)
-    agent = Agent(config, 2, 1)
+    agent = Agent(config, world.spec)
+    baseline = ConstantCostActor(agent.controller.planner, agent.model.noise_dim)
+    returns = evaluate(agent, world, held_out_seeds(5), baseline).returns
     with torch.no_grad():
         agent.heads.value.weights[-1].normal_()
-    assert not np.array_equal(evaluate(agent, world, held_out_seeds(5)).returns, returns[0])
+    again = evaluate(agent, world, held_out_seeds(5), baseline).returns
+    np.testing.assert_array_equal(returns, again)  # whatever the weights
+    assert not np.array_equal(evaluate(agent, world, held_out_seeds(5)).returns, returns)
+
+
+@pytest.mark.parametrize("kind", PLANNERS)
+def test_every_planner_searches_a_constant_cost(kind: str) -> None:
+    config = AgentConfig.model_validate({"planner": kind})
+    actor = ConstantCostActor(make_planner(config.planner, Box(2)), 0)
+    action, _, plan = actor.act(torch.zeros(3, 4), actor.initial(3), rng())
+    assert plan is not None
+    assert action.shape == (3, 2)
+    assert not plan.cost.any()
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "simulator"])
 def test_every_family_can_be_measured(family: str) -> None:
     config = resolve(load_preset("inverted-pendulum"), FAMILIES[family])
-    agent = Agent(config.agent, 3, 3)
+    agent = Agent(config.agent, EnvironmentSpec.vectors(3, 3))
     batch = line(64)
-    agent.learner.model.normaliser.update(batch.observation.flatten(0, 1))
+    agent.make_learner().observe(batch.observation.flatten(0, 1))
     probe: Any = first_three
     errors = prediction_errors(agent.model, probe, batch, rng())
     assert np.isfinite(list(errors.values())).all()

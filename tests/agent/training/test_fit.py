@@ -13,10 +13,11 @@ from rich.console import Console
 from tests.helpers.commands import run
 from tests.helpers.small_models import make, noise_batch, rng
 from worldplan.agent import Agent, load
+from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.data.dataset import Episode, collect, read_dataset, write_dataset
+from worldplan.agent.data.dataset import Episode, read_dataset, write_dataset
 from worldplan.agent.data.minari import read_minari
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
@@ -26,7 +27,7 @@ from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, make_vector
 
 TOY = EnvConfig(id="toy_envs:ToyPoint-v0")
-ROOMS = ["planner.samples=32", "planner.horizon=3", "model.width=16", "learner.batch=32"]
+ROOMS = ["planner.samples=32", "planner.horizon=3", "model.width=16", "learner.batch_size=32"]
 
 
 def same(a: list[Episode], b: list[Episode]) -> bool:
@@ -100,7 +101,13 @@ def test_what_is_no_data_set_is_answered(tmp_path: Path) -> None:
 
 
 def toy_config(*overrides: str) -> RunConfig:
-    small = ["model.embedding=16", "model.width=16", "learner.batch=32", "compile=off", "threads=1"]
+    small = [
+        "model.embedding=16",
+        "model.width=16",
+        "learner.batch_size=32",
+        "compile=off",
+        "threads=1",
+    ]
     base = {"task": "toy", "env": TOY.model_dump()}
     return resolve(base, [*small, "model.anti_collapse=vicreg", *overrides, *TRIPLES_ALONE])
 
@@ -177,36 +184,42 @@ def test_collect_fit_evaluate_as_commands(tmp_path: Path) -> None:
 def test_evaluation_aims_at_each_episodes_goal(monkeypatch: pytest.MonkeyPatch) -> None:
     config = resolve(load_preset("two-rooms"), [*ROOMS, *TRIPLES_ALONE])
     env = make_vector(config.env, 2)
-    agent = Agent(config.agent, env.observation_dim, env.action_dim)
-    aims, step = [], agent.step
+    agent = Agent(config.agent, env.spec)
+    aims, decide = [], agent.controller.decide
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        aims.append(agent.purpose)
-        return step(*args, **kwargs)
+    def watched(x: Any, state: Any, noise: Any, goal: Any = None, objective: Any = None) -> Any:
+        aims.append((goal, objective))
+        return decide(x, state, noise, goal, objective)
 
-    monkeypatch.setattr(agent, "step", watched)
-    before = agent.purpose
+    monkeypatch.setattr(agent.controller, "_whole", watched)
+    monkeypatch.setattr(agent.controller, "_plainly", watched)
     evaluate(agent, env, held_out_seeds(2))
     goals = env.goals()
     assert goals is not None
-    for aim in aims:
-        assert aim.goal is not None
-        np.testing.assert_array_equal(aim.goal.numpy(), goals)
-    assert agent.purpose is before
-    agent.minimise(lambda x: x[..., 0], lambda f: f)  # a user's own purpose stays
+    assert aims
+    for goal, _ in aims:
+        np.testing.assert_array_equal(goal.numpy(), goals)
+    assert agent.controller.goal is None  # it is the episode's, not the agent's
+    agent.minimise(lambda x: x[..., 0], lambda f: f)  # a user's own objective stays
     aims.clear()
     evaluate(agent, env, held_out_seeds(2))
-    assert {aim.objective for aim in aims} == {agent.purpose.objective}
+    assert {objective for _, objective in aims} == {agent.controller.objective}
 
 
 def test_training_aims_too_and_evaluates_between(tmp_path: Path, small: list[str]) -> None:
     config = resolve(load_preset("two-rooms"), [*small, "planner.horizon=3", "steps=90"])
     trainer = Trainer(config, tmp_path, Console(quiet=True))
+    seen, choose = [], trainer.actor.choose
+
+    def watched(x: Any, state: Any, generator: Any) -> Any:
+        seen.append(state.goal)
+        return choose(x, state, generator)
+
+    trainer.actor.choose = watched  # type: ignore[assignment,method-assign]
     trainer.run()
     goals = trainer.env.goals()
     assert goals is not None
-    assert trainer.agent.purpose.goal is not None
-    np.testing.assert_array_equal(trainer.agent.purpose.goal.numpy(), goals)
+    np.testing.assert_array_equal(seen[-1].numpy(), goals)
 
 
 def test_minari_without_minari(monkeypatch: pytest.MonkeyPatch) -> None:

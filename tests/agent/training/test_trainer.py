@@ -29,7 +29,7 @@ from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, EnvironmentFault, make_vector
 
 
-def trainer(base: dict[str, Any], overrides: list[str], run_dir: Path, **how: bool) -> Trainer:
+def trainer(base: dict[str, Any], overrides: list[str], run_dir: Path, **how: Any) -> Trainer:
     return Trainer(resolve(base, overrides), run_dir, Console(quiet=True), **how)
 
 
@@ -43,7 +43,7 @@ def test_a_run_leaves_all_that_it_says(
     t = trainer(toy, small, tmp_path)
     result = t.run()
     assert t.step == 120
-    assert t.updates == 120  # one a step: the random start is paid for when it ends
+    assert t.learner.updates == 120  # one a step: the random start is paid for when it ends
     assert t.replay.transitions == 120
     rows = read_curve(tmp_path / "curve.csv")
     assert [row["step"] for row in rows] == [48, 60, 72, 84, 96, 108, 120]
@@ -172,7 +172,7 @@ def test_it_stops_when_solved(toy: dict[str, Any], small: list[str], tmp_path: P
 def test_updates_per_step(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
     t = trainer(toy, [*small, "updates_per_step=0.5", "steps=80"], tmp_path)
     t.run()
-    assert t.updates == 40
+    assert t.learner.updates == 40
 
 
 def test_a_faulty_simulator_ends_the_run_with_its_data_safe(
