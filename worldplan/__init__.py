@@ -3,7 +3,7 @@
     import worldplan
 
     agent = worldplan.load("runs/X")
-    env = worldplan.make_env("InvertedPendulum-v5")
+    action = agent.act(observation)
 
 In a checkout the folders beside this file are links to the sources at its root.
 """

@@ -64,9 +64,8 @@ class Replay:
     checkpoint's state speaks of. Files are sparse: they take up disk as they fill.
 
     With `resume` the files are opened as they are, and `restore` says what of them counts;
-    without it files of an earlier run are replaced.
-
-    Raises ValueError for senseless sizes or files of others, FileNotFoundError for missing files.
+    without it files of an earlier run are replaced. Raises ValueError for senseless sizes or files
+    of others, FileNotFoundError for missing files.
     """
 
     def __init__(

@@ -26,6 +26,7 @@ from worldplan.agent.experiments.imagine.imagined import (
 )
 from worldplan.agent.experiments.imagine.show import plot
 from worldplan.agent.models.latent import Gaussian, LatentDistribution, NoLatent
+from worldplan.agent.models.world_model import imagine as imagine_rows
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 ENV = EnvConfig(id="toy_envs:ToySlider-v0")
@@ -36,6 +37,8 @@ class Exact:
     """ToySlider as it is, times `push` on actions; z adds `luck` to the speed."""
 
     context, uses_action = 1, True
+    spec: EnvironmentSpec
+    imagine = imagine_rows
 
     def __init__(self, push: float = 1.0, luck: float = 0.0, blind: bool = False) -> None:
         self.push, self.luck, self.blind = push, luck, blind
@@ -75,7 +78,7 @@ def agent_with(model: Exact | None = None, **config: Any) -> Agent:
     spec = EnvironmentSpec.vectors(4 if model and model.blind else 5, 2)
     agent = Agent(AgentConfig.model_validate(small), spec)
     if model is not None:
-        model.spec = spec  # type: ignore[attr-defined]
+        model.spec = spec
         agent.model = agent.controller.model = model  # type: ignore[assignment]
     return agent
 

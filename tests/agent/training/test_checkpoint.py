@@ -134,7 +134,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 def test_another_format_is_explained(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 1, some(), {})
     rewrite(path, format=7, versions={"worldplan": "9.8"})
-    with pytest.raises(ValueError, match=r"format 7, worldplan .* reads format 1: .*9\.8"):
+    with pytest.raises(ValueError, match=r"format 7, worldplan .* reads formats 1, 2: .*9\.8"):
         checkpoint.read(path)
 
 

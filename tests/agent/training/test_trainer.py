@@ -22,7 +22,7 @@ from worldplan.agent import load
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.seeds import held_out_seeds, training_seed
 from worldplan.agent.evaluation.evaluate import evaluate
-from worldplan.agent.training import trainer as train
+from worldplan.agent.training import base
 from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.trainer import Trainer
@@ -191,7 +191,7 @@ def test_a_faulty_simulator_ends_the_run_with_its_data_safe(
 def test_a_collapse_is_said_once_and_settings_reach_tensorboard(
     toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "collapse_warning", lambda measures, dimensions: "it COLLAPSED")
+    monkeypatch.setattr(base, "collapse_warning", lambda measures, dimensions: "it COLLAPSED")
     said = io.StringIO()
     config = resolve(toy, [*small, "steps=80", "log_interval=10", "eval_interval=80"])
     Trainer(config, tmp_path, Console(file=said)).run()

@@ -1,0 +1,57 @@
+"""Settings and checkpoints of the version before."""
+
+import pytest
+
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.renamed import RENAMED, modernised
+from worldplan.agent.training.restore import config_json, identity, read_config, read_spec
+from worldplan.envs import EnvironmentSpec
+
+BASE = {"task": "toy", "env": {"id": "Pendulum-v1"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("learner.batch=32", "learner.batch_size=32"),
+        ("agent.learner.clip=3", "agent.learner.grad_clip_norm=3"),
+        ("average=0.1", "ema_rate=0.1"),
+    ],
+)
+def test_an_old_name_is_read_and_the_new_one_told(old: str, new: str) -> None:
+    with pytest.warns(FutureWarning, match=f"is called .*{new.partition('=')[0].split('.')[-1]}"):
+        read = resolve(BASE, [old])
+    assert read == resolve(BASE, [new])
+
+
+def test_every_new_name_is_a_setting() -> None:
+    content = config_json(resolve(BASE))
+    for old, new in RENAMED.items():
+        at: object = content
+        for name in new.split("."):
+            assert isinstance(at, dict), new
+            at = at[name]
+        assert old.rpartition(".")[0] == new.rpartition(".")[0], "it stands where it stood"
+
+
+def test_a_checkpoint_of_the_first_format_is_read() -> None:
+    config = resolve(BASE, ["learner.batch_size=32", "ema_rate=0.5", "learner.rho=0.7"])
+    old = config_json(config)
+    agent = old["agent"]
+    assert isinstance(agent, dict)
+    agent["average"] = agent.pop("ema_rate")
+    learner = agent["learner"]
+    for name, was in (("batch_size", "batch"), ("rho", "decay"), ("tau", "target_rate")):
+        learner[was] = learner.pop(name)
+    state = {"config": old, "observation_dim": 3, "action_dim": 1}
+    assert read_config(state) == config
+    assert read_spec(state, config) == EnvironmentSpec.vectors(3, 1, config.env)
+
+
+def test_what_is_new_is_left_alone() -> None:
+    config = resolve(BASE)
+    spec = EnvironmentSpec.vectors(3, 1, config.env)
+    state = identity(config, spec)
+    assert modernised(config_json(config)) == config_json(config)
+    assert read_config(state) == config
+    assert read_spec(state, config) == spec

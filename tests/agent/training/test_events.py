@@ -1,0 +1,95 @@
+"""What a run announces, and to whom."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.training.events import (
+    CheckpointEvent,
+    EpisodeEvent,
+    EvaluationEvent,
+    Listener,
+    Run,
+    StepEvent,
+    UpdateEvent,
+)
+from worldplan.agent.training.trainer import Trainer
+
+
+class Ears(Listener):
+    """Counts what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: Counter[str] = Counter()
+
+    def on_start(self, run: Run) -> None:
+        super().on_start(run)
+        self.heard["start"] += 1
+
+    def on_step(self, event: StepEvent) -> None:
+        self.heard["step"] += 1
+        assert event.step == self.run.step == self.heard["step"]
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        self.heard["decisions"] += event.length
+
+    def on_update(self, event: UpdateEvent) -> None:
+        self.heard["update"] += 1
+        assert event.groups["loss"]["consistency"] >= 0
+        assert event.groups["model"]["effective_rank"] >= 1
+
+    def on_evaluation(self, event: EvaluationEvent) -> None:
+        self.heard["evaluation"] += 1
+        assert event.policy is not None
+        assert len(event.planner.returns) == len(event.policy.returns) == 2
+
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        self.heard["checkpoint"] += 1
+        assert (event.path / "state.json").exists()
+
+    def on_end(self) -> None:
+        self.heard["end"] += 1
+
+
+def test_a_listener_hears_all_that_happens(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    ears = Ears()
+    settings = [*small, "steps=80", "eval_interval=20", "log_interval=10"]
+    Trainer(resolve(toy, settings), tmp_path, Console(quiet=True), listeners=[ears]).run()
+    heard = ears.heard
+    assert (heard["start"], heard["end"], heard["step"]) == (1, 1, 80)
+    assert heard["evaluation"] == 2  # at 60 and 80: at 40 the random start had just ended
+    assert heard["update"] == 5
+    assert 0 < heard["decisions"] <= 80
+    assert heard["checkpoint"] >= 2
+
+
+def test_a_listener_may_end_the_run(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
+    class Enough(Listener):
+        def on_evaluation(self, event: EvaluationEvent) -> None:
+            self.run.stop = "enough"
+
+    settings = [*small, "steps=80", "eval_interval=20"]
+    trainer = Trainer(resolve(toy, settings), tmp_path, Console(quiet=True), listeners=[Enough()])
+    trainer.run()
+    assert trainer.step == 60
+    assert (tmp_path / "result.json").exists()
+
+
+def test_what_a_listener_raises_ends_the_run(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    class Broken(Ears):
+        def on_step(self, event: StepEvent) -> None:
+            raise RuntimeError("broken ear")
+
+    ears = Broken()
+    trainer = Trainer(resolve(toy, small), tmp_path, Console(quiet=True), listeners=[ears])
+    with pytest.raises(RuntimeError, match="broken ear"):
+        trainer.run()
+    assert ears.heard["end"] == 1
