@@ -213,11 +213,10 @@ def test_restore_leaves_out_what_was_overwritten(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, signal, sys
-from pathlib import Path
+import os, pathlib, signal, sys
 from worldplan.agent.data.replay import Replay
 from worldplan.envs import EnvironmentSpec
-replay = Replay(Path(sys.argv[1]), EnvironmentSpec.vectors(1, 1), 1, 8, 4)
+replay = Replay(pathlib.Path(sys.argv[1]), EnvironmentSpec.vectors(1, 1), 1, 8, 4)
 replay.begin(0, [0])
 for t in range(10):
     replay.add(0, [t], t, False, False, [t + 1])
