@@ -1,0 +1,13 @@
+.PHONY: help check test bench
+
+help:  ## What there is
+	@grep -E "^[a-z]+:.*##" Makefile | sed "s/:.*## /\t/"
+
+check:  ## Lint, format, types, direction of imports
+	bash .ci/check
+
+test:  ## The tests, on the installed package
+	pytest
+
+bench:  ## What a decision and an update take
+	python benchmarks/speed.py
