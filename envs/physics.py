@@ -29,7 +29,7 @@ class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
 
     The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), and after it what
     some tasks keep elsewhere, as a goal (`rewards.beside_of`). It says all that the future depends
-    on but luck and the solver's warm start. Float32, which `Flat` makes of it, keeps seven digits.
+    on but chance and the solver's warm start. `Flat` makes float32 of it: seven digits.
 
     Raises:
         ValueError: the environment shows no MuJoCo model and data.

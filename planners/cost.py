@@ -18,7 +18,7 @@ class TrajectoryCost(Protocol):
         Args:
             actions: (B, N, T, A) sequences in [-1, 1], the space that is executed.
             noise: (M, T, Z) standard normal, from which the model makes its latent z(t). It is the
-                same for all candidates, which are thereby compared on the same luck. Z may be 0.
+                same for all candidates, which are thus compared under the same noise. Z may be 0.
 
         Returns:
             (B, N, M) costs. A non-finite one counts as +inf.

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class PlanNoise:
-    """All the luck of one plan, drawn outside: B plans at once equal B single ones given the same.
+    """All the noise of one plan, drawn outside: B plans at once equal B single ones given the same.
 
     Attributes:
         actions: (I, B, N, T, A) standard normal; coloured in time if the algorithm wants it so.
@@ -75,7 +75,7 @@ class PlanState:
         Those of fresh plans are zero.
         """
         # The step that enters at the end is zero, as in TD-MPC. iCEM repeats the mean's last
-        # action and draws that of the elites: zero needs no luck and favours no direction.
+        # action and draws that of the elites: zero needs no noise and favours no direction.
         mean, elites = pad(self.mean[:, 1:], (0, 0, 0, 1)), pad(self.elites[:, :, 1:], (0, 0, 0, 1))
         return (
             mean.masked_fill(self.fresh[:, None, None], 0.0),

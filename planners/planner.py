@@ -158,7 +158,7 @@ class Planner(ABC, Generic[C]):
                 last.costs[:, n : n + carried.shape[1]].masked_fill_(state.fresh[:, None], math.inf)
                 own, given = last.split(n)
             else:
-                # What joins again is not evaluated again: under the same luck it costs the same.
+                # What joins again is not evaluated again: under the same noise it costs the same.
                 last = self._evaluate(cost, actions, noise.latent)
                 own = last.join(kept)
             elites = own.join(given).best(c.elites)
@@ -263,8 +263,8 @@ def stratified(
         return torch.randn(shape, generator=generator, device=device)
     stratum = torch.rand(shape, generator=generator, device=device).argsort(0)
     u = (stratum + torch.rand(shape, generator=generator, device=device)) / shape[0]
-    luck: Tensor = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
-    return luck
+    noise: Tensor = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
+    return noise
 
 
 def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Do futures come as they were imagined, and returns as plans promised them?
 
-Shapes: M draws of luck, K steps ahead, S sequences, H embedding, E latent noise, T decisions,
+Shapes: M draws of z, K steps ahead, S sequences, H embedding, E latent noise, T decisions,
 B episodes, ... any leading shape.
 """
 
@@ -45,8 +45,8 @@ def embedding_pit(
     """`pit` (K, S, H) of the embeddings 1 to K steps after the context; NaN after an episode's end.
 
     Futures are imagined under the actions that were taken, z drawn from the prior. What Pred
-    misses even when the posterior tells it z is no luck, and is taken as normal noise: the squared
-    error that trains it says the same.
+    misses even when the posterior tells it z is taken as normal noise: the squared error that
+    trains it says the same.
     """
     first = model.context - 1
     steps = batch.action.shape[1] - first
@@ -54,15 +54,15 @@ def embedding_pit(
     told_h, told_s = h[:, first], s
     free_h, free_s = (u.expand(draws, *u.shape) for u in (told_h, told_s))
     shape = (steps, draws + 1, len(told_h), model.noise_dim)
-    luck = torch.randn(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator)
     found = []
     for k in range(steps):
         a, came = batch.action[:, first + k], h[:, first + k + 1]
-        z = model.posterior(told_h, told_s, a, came).sample(luck[k, 0])
+        z = model.posterior(told_h, told_s, a, came).sample(noise[k, 0])
         told_s = model.predict(told_h, told_s, z, a)
         told_h = model.expect(told_s)
         a_draws = a.expand(draws, *a.shape)
-        free_h, free_s, _ = imagine_step(model, free_h, free_s, a_draws, luck[k, 1:])
+        free_h, free_s, _ = imagine_step(model, free_h, free_s, a_draws, noise[k, 1:])
         valid = batch.valid[:, first : first + k + 1].all(1)
         width = (told_h - came)[valid].square().mean(0).sqrt()
         found.append(pit(free_h, came, width).masked_fill(~valid[:, None], torch.nan))

@@ -56,7 +56,7 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     now, act, following = h[:, first], batch.action[:, first], h[:, first + 1]
     shuffled = act[torch.randperm(len(act), generator=generator)]
     shape = (2, len(act), model.noise_dim)
-    luck, other = torch.randn(shape, generator=generator).unbind()
+    noise, other = torch.randn(shape, generator=generator).unbind()
 
     def predict(action: Tensor, noise: Tensor) -> Tensor:
         return imagine_step(model, now, s, action, noise)[0]
@@ -66,12 +66,12 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     def distance(p: Tensor, q: Tensor) -> float:
         return float(((p - q).square().sum(-1).mean() / spread).sqrt())
 
-    predicted = predict(act, luck)
+    predicted = predict(act, noise)
     return {
         "embedding_std": float(now.std(0).mean()),
         "embedding_spread": float(now.std(0).mean() / now.square().mean().sqrt().clamp(min=1e-12)),
         "effective_rank": effective_rank(now),
-        "action_sensitivity": distance(predict(shuffled, luck), predicted),
+        "action_sensitivity": distance(predict(shuffled, noise), predicted),
         "latent_sensitivity": distance(predict(act, other), predicted),
         "model_error": distance(predicted, following),
     }

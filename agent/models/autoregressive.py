@@ -5,11 +5,11 @@
 
 LeCun 2024 (see `world_model`) names it, of language models.
 
-x is cut into words, a causal transformer gives the distribution of the next step's, and z, standard
-normal, is the luck that picks from it: Phi(z) is where in the cumulative distribution of a word it
-falls, and how far up the word's share says how far up its bin the value lies. Given the words
-before it, a value is a continuous function of its z: on the same z, candidates that differ by less
-than a bin can be told apart. Without the action variable the model can be watched, not steered.
+x is cut into tokens. A causal transformer gives the distribution of the next step's, and z,
+standard normal, picks from it: Phi(z) is where in the cumulative distribution of a token it falls,
+and how far up the token's share says how far up its bin the value lies. Given the tokens before
+it, a value is a continuous function of its z: on the same z, candidates that differ by less than a
+bin can be told apart. Without the action variable the model can be watched, not steered.
 
 Shapes: ... any leading shape, R rows, D observation, K bins, A action, k = context - 1 past steps,
 S = D + k * (D + A) state, Z = D latent; in training N sequences, T predicted steps.
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.models.bins import Bins
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
-from worldplan.agent.models.transformer import WordModel, share_of
+from worldplan.agent.models.transformer import TokenModel, share_of
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
 
@@ -36,7 +36,7 @@ class AutoregressiveConfig(ModelConfig):
     kind: Literal["autoregressive"] = "autoregressive"
     action: bool = Field(default=False, description="adds actions to what the model is told")
     context: int = Field(default=1, ge=1, description="observations in the window; 1 is Markov")
-    bins: int = Field(default=32, ge=2, description="words per dimension of the observation")
+    bins: int = Field(default=32, ge=2, description="tokens per dimension of the observation")
     width: int = Field(default=64, ge=2, description="of the transformer")
     layers: int = Field(default=2, ge=1, description="of the transformer")
     heads: int = Field(default=4, ge=1, description="of its attention")
@@ -44,7 +44,7 @@ class AutoregressiveConfig(ModelConfig):
         default=0.001,
         gt=0,
         lt=1,
-        description="share of the uniform mixed in: no word is impossible",
+        description="share of the uniform mixed in: no token is impossible",
     )
 
     def defaults(self) -> dict[str, Any]:
@@ -66,8 +66,8 @@ class AutoregressiveConfig(ModelConfig):
 class Slice:
     """Standard normal z, of which it is known in what slice of its distribution it lies.
 
-    z picks a word if it lies in the word's slice: so this is all that a word tells of z, and its
-    KL from the prior is the word's surprise, -log p.
+    z picks a token if it lies in the token's slice: so this is all that a token tells of z, and its
+    KL from the prior is the token's surprise, -log p.
     """
 
     low: Tensor  # (..., Z) in [0, 1), the share of the distribution below the slice
@@ -97,20 +97,15 @@ class Slice:
     def detach(self) -> Slice:
         return Slice(self.low.detach(), self.share.detach())
 
-    def enumerate(self) -> Tensor:
-        raise ValueError(
-            "z of an autoregressive model is continuous: it has no finite set of values"
-        )
-
 
 class Autoregressive(LearnedModel):
-    """Words in, words out; see `WorldModel`.
+    """Tokens in, tokens out; see `WorldModel`.
 
-    s holds the observation that it predicts for its own time, then the words of the k steps before
+    s holds the observation that it predicts for its own time, then the tokens of the k steps before
     that, oldest first (K where nothing was seen), then the actions taken in them.
     """
 
-    unrolls = True  # a pass of the transformer for each word: 36 in a decision about a pendulum
+    unrolls = True  # a pass of the transformer for each token: 36 in a decision about a pendulum
 
     def __init__(self, config: AutoregressiveConfig, spec: EnvironmentSpec) -> None:
         super().__init__(spec)
@@ -122,7 +117,7 @@ class Autoregressive(LearnedModel):
         self.action_dim = spec.action.size if c.action else 0
         self.normaliser: Bins = Bins(D, c.bins)
         self.encoder = nn.Identity()
-        self.language = WordModel(
+        self.language = TokenModel(
             D, c.bins, c.context, self.action_dim, c.width, c.layers, c.heads, c.uniform
         )  # fmt: skip
 
@@ -142,40 +137,40 @@ class Autoregressive(LearnedModel):
         return h
 
     def _window(self, h: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Words (..., context, D) and actions (..., context, A), with h and a the newest."""
+        """Tokens (..., context, D) and actions (..., context, A), with h and a the newest."""
         D, k = self.embedding_dim, self.context - 1
         lead = h.shape[:-1]
-        words = s[..., D : D + k * D].reshape(*lead, k, D).long()
+        tokens = s[..., D : D + k * D].reshape(*lead, k, D).long()
         actions = s[..., D + k * D :].reshape(*lead, k, self.action_dim)
-        now = self.normaliser.words(h).unsqueeze(-2)
+        now = self.normaliser.tokens(h).unsqueeze(-2)
         act = a[..., : self.action_dim].unsqueeze(-2)
-        return torch.cat([words, now], -2), torch.cat([actions, act], -2)
+        return torch.cat([tokens, now], -2), torch.cat([actions, act], -2)
 
-    def _state(self, h_next: Tensor, words: Tensor, actions: Tensor) -> Tensor:
+    def _state(self, h_next: Tensor, tokens: Tensor, actions: Tensor) -> Tensor:
         """The window moved on by a step: its oldest one is forgotten."""
-        past = [u[..., 1:, :].flatten(-2).to(h_next.dtype) for u in (words, actions)]
+        past = [u[..., 1:, :].flatten(-2).to(h_next.dtype) for u in (tokens, actions)]
         return torch.cat([h_next, *past], -1)
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        words, actions = self._window(h, s, a)
-        luck = _rows(torch.special.ndtr(z), 1)
-        following, fraction = self.language.generate(_rows(words, 2), _rows(actions, 2), luck)
+        tokens, actions = self._window(h, s, a)
+        quantile = _rows(torch.special.ndtr(z), 1)
+        following, fraction = self.language.generate(_rows(tokens, 2), _rows(actions, 2), quantile)
         values = self.normaliser.values(following.view(h.shape), fraction.view(h.shape))
-        return self._state(values, words, actions)
+        return self._state(values, tokens, actions)
 
     def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
         return Gaussian(torch.zeros_like(h), torch.ones_like(h))
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> Slice:
-        following = self.normaliser.words(h_next)
-        words, actions = self._window(h, s, a)
-        logits = self.language.logits(_rows(words, 2), _rows(actions, 2), _rows(following, 1))
+        following = self.normaliser.tokens(h_next)
+        tokens, actions = self._window(h, s, a)
+        logits = self.language.logits(_rows(tokens, 2), _rows(actions, 2), _rows(following, 1))
         return Slice(*share_of(logits.exp().view(*h.shape, -1), following))
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
-        """As with the posterior's z, which picks the words that came: no network is needed."""
-        words = self.normaliser.words(h_next)
-        values = self.normaliser.values(words, torch.full_like(h_next, 0.5))
+        """As with the posterior's z, which picks the tokens that came: no network is needed."""
+        tokens = self.normaliser.tokens(h_next)
+        values = self.normaliser.values(tokens, torch.full_like(h_next, 0.5))
         followed = self._state(values, *self._window(h, s, a))
         return torch.where(valid.unsqueeze(-1), followed, self.initial_state(h_next))
 
@@ -187,7 +182,7 @@ class Autoregressive(LearnedModel):
         states = [self.initial_state(h[0])]
         for t in range(C + T - 1):
             states.append(self.filter(h[t], states[-1], a[t], h[t + 1], valid[t]))
-        # Taught by the truth, not by its own words: all steps at once, one as good as another.
+        # Taught by the truth, not by its own tokens: all steps at once, one as good as another.
         posterior = self.posterior(h[C:-1], torch.stack(states[C:]), a[C:], h[C + 1 :])
         surprise = -posterior.share.log().sum(-1)
         loss = (surprise * valid[C:]).sum() / valid[C:].sum()

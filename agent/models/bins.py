@@ -1,4 +1,4 @@
-"""Observations as words: each dimension cut into bins that follow the data.
+"""Observations as tokens: each dimension cut into bins that follow the data.
 
 Shapes: ... any leading shape, B batch, D observation, K bins, N remembered observations.
 """
@@ -66,13 +66,13 @@ class Bins(Normaliser):
         kept = number % self.stride == 0
         self.memory[number[kept] // self.stride] = x[kept].to(self.memory.dtype)
 
-    def words(self, h: Tensor) -> Tensor:
+    def tokens(self, h: Tensor) -> Tensor:
         """Bins (..., D), int64 in 0..K-1, of normalised values h (..., D)."""
         return (h.unsqueeze(-1) >= self.edges[:, 1:-1]).sum(-1)
 
-    def values(self, words: Tensor, fraction: Tensor) -> Tensor:
+    def values(self, tokens: Tensor, fraction: Tensor) -> Tensor:
         """Normalised values (..., D) that lie a fraction (..., D) of their bins' way up."""
-        edges = self.edges.expand(*words.shape, -1)
-        low = edges.gather(-1, words.unsqueeze(-1)).squeeze(-1)
-        high = edges.gather(-1, words.unsqueeze(-1) + 1).squeeze(-1)
+        edges = self.edges.expand(*tokens.shape, -1)
+        low = edges.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        high = edges.gather(-1, tokens.unsqueeze(-1) + 1).squeeze(-1)
         return torch.lerp(low, high, fraction)

@@ -1,7 +1,7 @@
 """An ensemble of probabilistic networks: PETS (Chua et al. 2018, https://arxiv.org/abs/1805.12114).
 
 Enc is the identity: h is the normalised observation. z = (member, noise): which of the networks is
-right, which more data would tell (epistemic), and the luck of the step, which no data tells
+right, which more data would tell (epistemic), and the noise of the step, which no data tells
 (aleatoric).
 
 Shapes: ... any leading shape, D observation and embedding, A action, N members, Z = N + D latent,
@@ -101,12 +101,6 @@ class MemberAndNoise:
     def detach(self) -> MemberAndNoise:
         known = None if self.known is None else self.known.detach()
         return MemberAndNoise(self.member.detach(), known, self.width)
-
-    def enumerate(self) -> Tensor:
-        raise ValueError(
-            "an ensemble's z has no finite set of values, for its noise is Gaussian; "
-            "`.member.enumerate()` has the members"
-        )
 
 
 class Ensemble(LearnedModel):

@@ -37,9 +37,6 @@ class LatentDistribution(Protocol):
     def detach(self) -> LatentDistribution:
         """The same distribution, closed to gradients."""
 
-    def enumerate(self) -> Tensor:
-        """All values (number, Z) of a finite z; ValueError where z is not finite."""
-
 
 @dataclass(frozen=True)
 class NoLatent:
@@ -61,9 +58,6 @@ class NoLatent:
 
     def detach(self) -> NoLatent:
         return self
-
-    def enumerate(self) -> Tensor:
-        return self.shape.new_zeros(1, 0)
 
 
 @dataclass(frozen=True)
@@ -91,9 +85,6 @@ class Gaussian:
 
     def detach(self) -> Gaussian:
         return Gaussian(self.mean.detach(), self.std.detach())
-
-    def enumerate(self) -> Tensor:
-        raise ValueError("a Gaussian z has no finite set of values; expected kind 'categorical'")
 
 
 @dataclass(frozen=True)
@@ -142,16 +133,6 @@ class Categorical:
 
     def detach(self) -> Categorical:
         return Categorical(self.logits.detach())
-
-    def enumerate(self) -> Tensor:
-        groups, classes = self.logits.shape[-2:]
-        if classes**groups > 4096:
-            raise ValueError(
-                f"z has {classes}**{groups} values, too many to enumerate; "
-                "expected at most 4096: lower latent.groups or latent.classes"
-            )
-        index = torch.cartesian_prod(*[torch.arange(classes)] * groups).reshape(-1, groups)
-        return F.one_hot(index, classes).flatten(-2).to(self.logits)
 
 
 class LatentConfigBase(BaseModel):

@@ -1,6 +1,6 @@
-"""A small causal transformer over the words of observations, used as a language model is.
+"""A small causal transformer over the tokens of observations, used as a language model is.
 
-Shapes: R rows, L positions, W width, D words a step, V words to choose from in each dimension,
+Shapes: R rows, L positions, W width, D tokens a step, V tokens to choose from in each dimension,
 C steps of context, A action, P = C * (D + 1 with actions) positions of a prefix.
 """
 
@@ -34,7 +34,7 @@ class Block(nn.Module):
         qkv = self.attend(self.attention_norm(x))
         q, k, v = qkv.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         if past is not None:
-            assert length == 1, "after the prefix words come one by one"
+            assert length == 1, "after the prefix tokens come one by one"
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
         x = x + self.attended(seen.transpose(1, 2).reshape(rows, length, width))
@@ -42,52 +42,52 @@ class Block(nn.Module):
         return x, (k, v)
 
 
-class WordModel(nn.Module):
-    """p(next step's D words | words of C steps, actions), one word after the other.
+class TokenModel(nn.Module):
+    """p(next step's D tokens | tokens of C steps, actions), one token after the other.
 
     Positions are numbered from the oldest step of the window, so that training and acting see the
-    same. Every dimension has its own V + 1 words, the last of which, V, stands for a step that was
+    same. Every dimension has its own V + 1 tokens, the last of which, V, stands for a step that was
     not seen. An action is one more position after its step: a linear function of the whole vector,
-    which keeps its resolution, and not D words.
+    which keeps its resolution, and not D tokens.
     """
 
     def __init__(
-        self, dimensions: int, words: int, context: int, action: int,
+        self, dimensions: int, tokens: int, context: int, action: int,
         width: int, layers: int, heads: int, uniform: float,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.dimensions, self.words, self.uniform = dimensions, words, uniform
+        self.dimensions, self.tokens, self.uniform = dimensions, tokens, uniform
         stride = dimensions + (action > 0)
-        self.embedding = nn.Parameter(self._ordered(dimensions, words + 1, width))
-        positions = context * stride + dimensions - 1  # nothing follows the last word
+        self.embedding = nn.Parameter(self._ordered(dimensions, tokens + 1, width))
+        positions = context * stride + dimensions - 1  # nothing follows the last token
         self.position = nn.Parameter(0.02 * torch.randn(positions, width))
         self.act = nn.Linear(action, width) if action else None
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        # What a word is read and written by starts alike (as GPT-2), and may then part.
-        self.readout = nn.Parameter(self.embedding.detach()[:, :words].transpose(1, 2).clone())
+        # What a token is read and written by starts alike (as GPT-2), and may then part.
+        self.readout = nn.Parameter(self.embedding.detach()[:, :tokens].transpose(1, 2).clone())
 
     @staticmethod
-    def _ordered(dimensions: int, words: int, width: int) -> Tensor:
-        """Waves (D, words, W) of the word's number, large as they are slow: at first, neighbouring
-        bins mean nearly the same. GPT's words start at random, for they have no order. On 2,000
-        steps of pendulum such a start leaves 8.3 nats of what was not trained on after 400 updates,
-        waves of one size and a blank readout 10.0."""
-        waves = torch.logspace(math.log10(0.5), math.log10(words / 4), width)
+    def _ordered(dimensions: int, tokens: int, width: int) -> Tensor:
+        """Waves (D, tokens, W) of the token's number, large as they are slow: at first, neighbouring
+        bins mean nearly the same. GPT's tokens start at random, for they have no order. On
+        2,000 steps of pendulum such a start leaves 8.3 nats of what was not trained on
+        after 400 updates, waves of one size and a blank readout 10.0."""
+        waves = torch.logspace(math.log10(0.5), math.log10(tokens / 4), width)
         phase = 2 * math.pi * torch.rand(dimensions, 1, width)
-        number = (torch.arange(words) / words).view(1, -1, 1)
+        number = (torch.arange(tokens) / tokens).view(1, -1, 1)
         size = 0.2 / waves / waves.pow(-2).mean().sqrt()
         return size * torch.sin(2 * math.pi * waves * number + phase)
 
-    def _embed(self, words: Tensor, first: int) -> Tensor:
-        """Words (R, N) of the dimensions first, first + 1, ... -> (R, N, W)."""
+    def _embed(self, tokens: Tensor, first: int) -> Tensor:
+        """Tokens (R, N) of the dimensions first, first + 1, ... -> (R, N, W)."""
         table = self.embedding.flatten(0, 1)
-        offset = torch.arange(first, first + words.shape[-1]) * (self.words + 1)
-        return F.embedding(words + offset, table)
+        offset = torch.arange(first, first + tokens.shape[-1]) * (self.tokens + 1)
+        return F.embedding(tokens + offset, table)
 
-    def _prefix(self, words: Tensor, actions: Tensor) -> Tensor:
-        """Words (R, C, D) and actions (R, C, A) -> (R, P, W)."""
-        read = self._embed(words.flatten(0, 1), 0).view(*words.shape, -1)
+    def _prefix(self, tokens: Tensor, actions: Tensor) -> Tensor:
+        """Tokens (R, C, D) and actions (R, C, A) -> (R, P, W)."""
+        read = self._embed(tokens.flatten(0, 1), 0).view(*tokens.shape, -1)
         if self.act is not None:
             acted: Tensor = self.act(actions)
             read = torch.cat([read, acted.to(read.dtype).unsqueeze(2)], 2)
@@ -103,55 +103,55 @@ class WordModel(nn.Module):
         return self.norm(x), known
 
     def _read_out(self, x: Tensor, first: int) -> Tensor:
-        """Hidden (R, n, W) before words first, first + 1, ... -> log probabilities (R, n, V)."""
+        """Hidden (R, n, W) before tokens first, first + 1, ... -> log probabilities (R, n, V)."""
         weights = self.readout[first : first + x.shape[1]]
         logits = torch.bmm(x.transpose(0, 1), weights.to(x.dtype)).transpose(0, 1)
         p = logits.to(weights.dtype).softmax(-1)
-        return ((1 - self.uniform) * p + self.uniform / self.words).log()
+        return ((1 - self.uniform) * p + self.uniform / self.tokens).log()
 
-    def logits(self, words: Tensor, actions: Tensor, following: Tensor) -> Tensor:
-        """Log probabilities (R, D, V) of the next step's words, given the true ones before each.
+    def logits(self, tokens: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+        """Log probabilities (R, D, V) of the next step's tokens, given the true ones before each.
 
         Args:
-            words: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
+            tokens: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
             following: (R, D), the next step.
         """
-        x = torch.cat([self._prefix(words, actions), self._embed(following[:, :-1], 0)], 1)
+        x = torch.cat([self._prefix(tokens, actions), self._embed(following[:, :-1], 0)], 1)
         x, _ = self._run(x, 0, None)
         return self._read_out(x[:, -self.dimensions :], 0)
 
-    def generate(self, words: Tensor, actions: Tensor, luck: Tensor) -> tuple[Tensor, Tensor]:
-        """The next step's words (R, D) that luck picks, and how far up each luck lies (R, D).
+    def generate(self, tokens: Tensor, actions: Tensor, quantile: Tensor) -> tuple[Tensor, Tensor]:
+        """The next step's tokens (R, D) at these quantiles, and how far up each one lies (R, D).
 
         Args:
-            words: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
-            luck: (R, D) in [0, 1]: where in the cumulative distribution of each word.
+            tokens: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
+            quantile: (R, D) in [0, 1]: where in the cumulative distribution of each token.
         """
-        x = self._prefix(words, actions)
+        x = self._prefix(tokens, actions)
         start, cache = 0, None
         picked: list[tuple[Tensor, Tensor]] = []
         for d in range(self.dimensions):
             hidden, cache = self._run(x, start, cache)
-            picked.append(pick(self._read_out(hidden[:, -1:], d)[:, 0].exp(), luck[:, d]))
+            picked.append(pick(self._read_out(hidden[:, -1:], d)[:, 0].exp(), quantile[:, d]))
             start += x.shape[1]
             x = self._embed(picked[-1][0].unsqueeze(-1), d)
         following, fractions = zip(*picked, strict=True)
         return torch.stack(following, -1), torch.stack(fractions, -1)
 
 
-def pick(p: Tensor, luck: Tensor) -> tuple[Tensor, Tensor]:
-    """The word (...) at luck (...) in the cumulative distribution of p (..., V), and the fraction
-    (...) of its share that lies below luck."""
+def pick(p: Tensor, quantile: Tensor) -> tuple[Tensor, Tensor]:
+    """The token (...) at a quantile (...) of p (..., V), and the fraction (...) of its share that
+    lies below it."""
     top = p.cumsum(-1)
-    # The last word takes what rounding leaves.
-    word = (top[..., :-1] <= luck.unsqueeze(-1)).sum(-1)
-    low, share = share_of(p, word)
-    return word, ((luck - low) / share).clamp(0, 1)
+    # The last token takes what rounding leaves.
+    token = (top[..., :-1] <= quantile.unsqueeze(-1)).sum(-1)
+    low, share = share_of(p, token)
+    return token, ((quantile - low) / share).clamp(0, 1)
 
 
-def share_of(p: Tensor, word: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the share of a word (...) in the cumulative distribution of p (..., V) begins, and how
+def share_of(p: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the share of a token (...) in the cumulative distribution of p (..., V) begins, and how
     wide it is: inverse of `pick`."""
-    index = word.unsqueeze(-1)
+    index = token.unsqueeze(-1)
     share = p.gather(-1, index).squeeze(-1)
     return p.cumsum(-1).gather(-1, index).squeeze(-1) - share, share

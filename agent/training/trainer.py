@@ -203,7 +203,7 @@ class Trainer(Training):
         frames = self.step * c.env.action_repeat
         self.listeners.on_evaluation(EvaluationEvent(self.step, frames, planner, policy, optimism))
         if c.solved is not None and planner.returns.min() >= c.solved:
-            # A few good episodes may be luck; stop only if all of the final evaluation agree.
+            # A few good episodes may be chance; stop only if all of the final evaluation agree.
             self.result = self._final_evaluation()
             if self.result.returns.min() >= c.solved:
                 self.stop = "solved"

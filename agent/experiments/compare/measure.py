@@ -131,7 +131,7 @@ def prediction_errors(
 ) -> dict[str, float]:
     """How far imagined futures under the true actions are from what came, `HORIZONS` ahead.
 
-    Of a model with luck, the mean of M futures is judged: a single one would be punished for
+    Of a model with z, the mean of M futures is judged: a single one would be punished for
     guessing. Errors are root mean squares in units of the spread of what came, so that 1 is as
     good as knowing the mean alone, and families can be compared.
 

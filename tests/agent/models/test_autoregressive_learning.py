@@ -65,17 +65,17 @@ def test_a_markov_chain_is_learned_to_within_sampling_error() -> None:
     with torch.enable_grad():
         m = trained_on(chain(P, steps, seed=0))
     pi = stationary(P)
-    words = m.normaliser.words(m.encode(VALUES.unsqueeze(-1)))  # (3, 1)
-    p = m.language.logits(words.unsqueeze(1), torch.zeros(3, 1, 0), words).exp()[:, 0]
-    learned = p[:, words[:, 0]]
+    tokens = m.normaliser.tokens(m.encode(VALUES.unsqueeze(-1)))  # (3, 1)
+    p = m.language.logits(tokens.unsqueeze(1), torch.zeros(3, 1, 0), tokens).exp()[:, 0]
+    learned = p[:, tokens[:, 0]]
     # Four standard errors of a frequency among so many visits, and how near training comes to it.
     error = 4 * (P * (1 - P) / (steps * pi).unsqueeze(-1)).sqrt() + 0.005
     assert ((learned - P).abs() < error).all(), learned
     # The same by drawing futures: p(state 2 | state 1).
     h = m.encode(VALUES[1].expand(4000, 1))
     z = torch.randn(4000, 1, generator=rng(1))
-    reached = m.normaliser.words(m.expect(m.predict(h, h, z, torch.zeros(4000, 1))))
-    assert float((reached == words[2]).float().mean()) == pytest.approx(0.5, abs=0.06)
+    reached = m.normaliser.tokens(m.expect(m.predict(h, h, z, torch.zeros(4000, 1))))
+    assert float((reached == tokens[2]).float().mean()) == pytest.approx(0.5, abs=0.06)
 
     # Entropy rate: what remains to be told of the next state, in nats.
     entropy = float((pi.unsqueeze(-1) * torch.special.entr(P)).sum())

@@ -26,30 +26,30 @@ def test_edges_lie_between_equally_full_and_equally_wide() -> None:
 def test_a_value_lies_in_its_bin_and_comes_back_within_its_width() -> None:
     made = seen(torch.randn(500, 3, generator=rng()) * torch.tensor([1.0, 20.0, 0.01]))
     h = made(torch.randn(200, 3, generator=rng(1)) * torch.tensor([1.0, 20.0, 0.01]))
-    words = made.words(h)
-    assert set(words.flatten().tolist()) == set(range(8))
-    inside = (words > 0) & (words < 7)  # the outermost ones hold what lies beyond, too
-    low, high = (made.values(words, torch.full_like(h, end)) for end in (0.0, 1.0))
+    tokens = made.tokens(h)
+    assert set(tokens.flatten().tolist()) == set(range(8))
+    inside = (tokens > 0) & (tokens < 7)  # the outermost ones hold what lies beyond, too
+    low, high = (made.values(tokens, torch.full_like(h, end)) for end in (0.0, 1.0))
     assert ((low <= h) & (h < high))[inside].all()
-    assert torch.equal(high[inside], made.values(words + 1 - words // 7, 0 * h)[inside])
+    assert torch.equal(high[inside], made.values(tokens + 1 - tokens // 7, 0 * h)[inside])
     for fraction in (0.01, 0.5, 0.99):
-        assert torch.equal(made.words(made.values(words, torch.full_like(h, fraction))), words)
+        assert torch.equal(made.tokens(made.values(tokens, torch.full_like(h, fraction))), tokens)
 
 
 def test_beyond_the_range_is_the_outermost_bin_and_what_never_moves_has_bins_too() -> None:
     made = seen(torch.tensor([[-1.0, 5.0], [0.0, 5.0], [1.0, 5.0]]))
     far = made(torch.tensor([[-9.0, 4.0], [9.0, 6.0]]))
-    assert made.words(far).tolist() == [[0, 0], [7, 7]]
+    assert made.tokens(far).tolist() == [[0, 0], [7, 7]]
     assert (made.edges.diff(dim=-1) > 0).all()
     h = made(torch.tensor([[0.0, 5.0]]))
-    assert (made.values(made.words(h), torch.full_like(h, 0.5)) - h).abs()[0, 1] < 1e-3
+    assert (made.values(made.tokens(h), torch.full_like(h, 0.5)) - h).abs()[0, 1] < 1e-3
 
 
 def test_a_few_values_that_repeat_keep_apart() -> None:
     values = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0]).unsqueeze(-1)
     made = seen(values.repeat(50, 1))
-    words = made.words(made(torch.tensor([[0.0], [1.0], [3.0]])))
-    assert len(set(words.flatten().tolist())) == 3
+    tokens = made.tokens(made(torch.tensor([[0.0], [1.0], [3.0]])))
+    assert len(set(tokens.flatten().tolist())) == 3
 
 
 def test_what_is_remembered_spans_all_time_however_it_came() -> None:
@@ -73,5 +73,5 @@ def test_bins_come_back_from_a_checkpoint(tmp_path: Path) -> None:
         one.update(3 * x[:50])  # and they go on as if nothing had been
     h = made(x)
     assert torch.equal(other(x), h)
-    assert torch.equal(other.words(h), made.words(h))
+    assert torch.equal(other.tokens(h), made.tokens(h))
     assert torch.equal(other.edges, made.edges)
