@@ -69,10 +69,10 @@ class TokenModel(nn.Module):
 
     @staticmethod
     def _ordered(dimensions: int, tokens: int, width: int) -> Tensor:
-        """Waves (D, tokens, W) of the token's number, large as they are slow: at first, neighbouring
-        bins mean nearly the same. GPT's tokens start at random, for they have no order. On
-        2,000 steps of pendulum such a start leaves 8.3 nats of what was not trained on
-        after 400 updates, waves of one size and a blank readout 10.0."""
+        """Waves (D, tokens, W) of the token's number, large as they are slow: at first,
+        neighbouring bins mean nearly the same. GPT's tokens start at random, having no order. On
+        2,000 steps of pendulum such a start leaves 8.3 nats of what was not trained on after 400
+        updates, waves of one size and a blank readout 10.0."""
         waves = torch.logspace(math.log10(0.5), math.log10(tokens / 4), width)
         phase = 2 * math.pi * torch.rand(dimensions, 1, width)
         number = (torch.arange(tokens) / tokens).view(1, -1, 1)
