@@ -1,4 +1,4 @@
-.PHONY: help check test bench
+.PHONY: help check test bench docs
 
 help:  ## What there is
 	@grep -E "^[a-z]+:.*##" Makefile | sed "s/:.*## /\t/"
@@ -11,3 +11,6 @@ test:  ## The tests, on the installed package
 
 bench:  ## What a decision and an update take
 	python benchmarks/speed.py
+
+docs:  ## That links and commands in README.md and docs/ point to what exists; builds nothing
+	python .ci/docs.py
