@@ -1,8 +1,10 @@
-"""What a handful of returns tells: interquartile mean, bootstrap intervals, a test of difference.
+"""Statistics of a few returns: interquartile mean, bootstrap intervals, permutation test.
 
 Letters: N values (episodes or runs), G groups of them, K resamples. Follows Agarwal et al. 2021,
 "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
 https://arxiv.org/abs/2108.13264.
+
+SciPy is imported in the functions: it takes half a second, and training needs it only at its end.
 """
 
 import itertools
@@ -16,47 +18,52 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def mean(x: npt.ArrayLike) -> float:
-    """Mean of `x` (N,). Raises ValueError if it is empty or not finite, as do all here."""
-    return float(_values(x).mean())
-
-
 def iqm(x: npt.ArrayLike) -> float:
     """Interquartile mean of `x` (N,): the mean of its middle half.
 
-    Exactly a quarter of the weight is cut off at either end, so where N is no multiple of 4 the
-    values on the edges count in part. `scipy.stats.trim_mean(x, 0.25)`, which rliable uses, cuts
-    whole values, N // 4 at either end: the same for multiples of 4, more than half otherwise.
+    Exactly a quarter of the weight is cut off at either end. Where N is no multiple of 4, the
+    values at the edges count in part; `trim_mean(x, 0.25)`, which rliable uses, cuts whole values,
+    N // 4 at either end.
+
+    Raises:
+        ValueError: `x` is empty or not finite, as in all functions here.
     """
-    values = np.sort(_values(x))
-    n = len(values)
-    # Sorted value i fills the stretch from i to i + 1; weigh it by what lies in the middle half.
-    start = np.arange(n)
-    weight = np.minimum(start + 1, 0.75 * n) - np.maximum(start, 0.25 * n)
-    return float(np.average(values, weights=np.maximum(weight, 0)))
+    from scipy.stats import trim_mean
+
+    # Four copies of each value: a quarter of them is a whole number.
+    return float(trim_mean(np.repeat(_values(x), 4), 0.25))
 
 
 def bootstrap_ci(
     x: npt.ArrayLike,
-    statistic: Callable[[Floats], float] = mean,
+    statistic: Callable[..., Any] = np.mean,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of `statistic` of `x` (N,), drawn as from one population.
 
-    It is too narrow for few values, and for one it is that value alone. The same seed gives the
-    same interval.
+    For few values it is too narrow, and for one value it is that value alone. The same seed gives
+    the same interval.
+
+    Args:
+        statistic: of a sample (N,), or with an argument `axis`, which is faster.
     """
+    from scipy.stats import bootstrap
+
     values = _values(x)
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(
             f"bootstrap needs 0 < level < 1 and resamples >= 1: {level=}, {resamples=}"
         )
-    rng = np.random.default_rng(seed)
-    draws = values[rng.integers(len(values), size=(resamples, len(values)))]
-    low, high = np.quantile([statistic(draw) for draw in draws], [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    if len(values) == 1:  # SciPy refuses it
+        alone = float(statistic(values))
+        return alone, alone
+    found = bootstrap(
+        (values,), statistic, n_resamples=resamples, confidence_level=level, method="percentile",
+        rng=seed,
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
 
 
 def nested_ci(
@@ -64,9 +71,10 @@ def nested_ci(
 ) -> tuple[float, float]:
     """Bootstrap interval of the mean of G groups' means: seeds, and the episodes of each.
 
-    Groups are drawn anew, and then the values within each, because both are samples. Too narrow
-    for few groups, like `bootstrap_ci`.
+    Groups are resampled, and then the values within each group, because both are samples. For few
+    groups it is too narrow, as `bootstrap_ci` is.
     """
+    # SciPy resamples values, not groups of them.
     rng = np.random.default_rng(0)
     slots = (resamples, len(groups))
     means = []  # (G, K, slots): what each group would give if it were drawn for that slot
@@ -79,19 +87,20 @@ def nested_ci(
 
 
 def permutation_test(*pairs: tuple[npt.ArrayLike, npt.ArrayLike], resamples: int = 20_000) -> float:
-    """Two-sided p of the two sides (N,), (M,) of each pair being drawn alike.
+    """Two-sided p of the hypothesis that both sides (N,), (M,) of each pair have one distribution.
 
-    The statistic is the difference of means, in standard deviations of the pair; of several pairs
-    (tasks), the sum, and labels are exchanged within each pair alone. All exchanges are tried if
-    there are no more than `resamples`; else so many are drawn, and the one that was observed
-    counts as one more (Phipson & Smyth 2010, https://arxiv.org/abs/1603.05766).
+    The statistic is the difference of means, in standard deviations of the pair, summed over the
+    pairs (tasks). Labels are exchanged within each pair alone. All exchanges are tried if there
+    are no more than `resamples`. Otherwise so many are drawn, and the observed one counts as one
+    more (Phipson & Smyth 2010, https://arxiv.org/abs/1603.05766).
     """
+    # SciPy's test takes one pair, and refuses a side of one value (a comparison of one seed).
     sides = [(_values(x), _values(y)) for x, y in pairs]
     exact = math.prod(math.comb(len(x) + len(y), len(x)) for x, y in sides) <= resamples
     rng, observed, others = np.random.default_rng(0), 0.0, np.zeros(1)
     for x, y in sides:
         pool = np.concatenate([x, y])
-        # Centred, so that the sum of one side alone tells the difference of both means.
+        # Centred: the sum of one side then gives the difference of both means.
         pool = (pool - pool.mean()) / (pool.std() or 1.0) * (1 / len(x) + 1 / len(y))
         observed += pool[: len(x)].sum()
         if exact:
@@ -105,16 +114,16 @@ def permutation_test(*pairs: tuple[npt.ArrayLike, npt.ArrayLike], resamples: int
 
 
 def summary(returns: npt.ArrayLike, seeds: Sequence[int]) -> dict[str, Any]:
-    """Returns (N,) of the episodes of `seeds`, summed up as JSON.
+    """Statistics of the returns (N,) of the episodes of `seeds`, as JSON.
 
-    `mean`, `std` (the spread of these N, ddof 0), `iqm`, `ci95` (low and high, of the mean),
-    `returns`, `seeds`. Raises ValueError unless there is one return per seed.
+    `mean`, `std` (of these N, ddof 0), `iqm`, `ci95` (low and high, of the mean), `returns`,
+    `seeds`. Raises ValueError unless there is one return per seed.
     """
     values = _values(returns)
     if len(values) != len(seeds):
         raise ValueError(f"{len(values)} returns of {len(seeds)} seeds: one each is needed")
     return {
-        "mean": mean(values),
+        "mean": float(values.mean()),
         "std": float(values.std()),
         "iqm": iqm(values),
         "ci95": list(bootstrap_ci(values)),

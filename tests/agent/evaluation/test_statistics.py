@@ -1,6 +1,7 @@
 """Statistics against numbers worked out by hand, and SciPy where it defines the same."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from scipy.stats import trim_mean
 from worldplan.agent.evaluation.statistics import (
     bootstrap_ci,
     iqm,
-    mean,
     nested_ci,
     permutation_test,
     summary,
@@ -55,7 +55,7 @@ def test_bootstrap_is_repeatable_and_follows_its_seed() -> None:
     assert bootstrap_ci(x) != bootstrap_ci(x, seed=1)
     low, high = bootstrap_ci(x)
     narrow = bootstrap_ci(x, level=0.5)
-    assert low < narrow[0] < mean(x) < narrow[1] < high
+    assert low < narrow[0] < x.mean() < narrow[1] < high
 
 
 def test_bootstrap_by_hand() -> None:
@@ -77,6 +77,15 @@ def test_bootstrap_of_the_mean_is_near_the_normal_interval() -> None:
 def test_bootstrap_takes_a_statistic() -> None:
     x = [1.0, 2, 3, 4, 5, 6, 7, 1000]
     assert bootstrap_ci(x, np.median)[1] < 10 < bootstrap_ci(x)[1]
+    # The same statistic without an axis.
+    assert bootstrap_ci(x, lambda draw: np.median(draw)) == bootstrap_ci(x, np.median)
+
+
+def test_bootstrap_is_the_quantiles_of_resampled_means() -> None:
+    x = np.random.default_rng(0).normal(5, 2, 10)
+    draws = x[np.random.default_rng(7).integers(10, size=(2000, 10))].mean(1)
+    wanted = np.quantile(draws, [0.05, 0.95])
+    assert bootstrap_ci(x, level=0.9, seed=7) == pytest.approx(wanted)
 
 
 def test_nested_bootstrap_by_hand() -> None:
@@ -117,13 +126,23 @@ def test_permutation_test_is_scipys_where_all_exchanges_are_tried(seed: int) -> 
     assert permutation_test((x, y)) == pytest.approx(wanted.pvalue)
 
 
-def test_permutation_test_by_chance_is_near_the_exact_one_and_never_zero() -> None:
+def test_permutation_test_of_random_exchanges_is_near_the_exact_one_and_never_zero() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.normal(0, 1, 7), rng.normal(1, 1, 7)
     exact = permutation_test((x, y))
     assert permutation_test((x, y), resamples=3000) == pytest.approx(exact, abs=0.02)
     assert permutation_test((x, y), resamples=3000) == permutation_test((x, y), resamples=3000)
     assert permutation_test((np.zeros(20), np.ones(20)), resamples=99) == pytest.approx(1 / 100)
+
+
+def test_permutation_test_of_a_small_and_a_large_pair() -> None:
+    rng = np.random.default_rng(5)
+    # All 20 exchanges of the small pair, but not of the large one, are fewer than the resamples.
+    small = ([1, 2, 3], [7, 8, 9])
+    large = rng.normal(0, 1, 7), rng.normal(0.5, 1, 7)
+    exact = permutation_test(small, large, resamples=20 * math.comb(14, 7))
+    assert permutation_test(small, large, resamples=3000) == pytest.approx(exact, abs=0.01)
+    assert permutation_test(large, small, resamples=3000) == pytest.approx(exact, abs=0.01)
 
 
 def test_summary() -> None:
