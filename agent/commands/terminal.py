@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,12 +29,19 @@ Overrides = Annotated[
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Turns what a user can mend into one line on standard error and exit status 1."""
+    """Errors that a user can correct become one line on standard error and exit status 1.
+
+    Warnings are one line there too, without the source that raised them.
+    """
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"worldplan: warning: {message}\n"
     try:
         yield
     except (ValueError, OSError, FloatingPointError, EnvironmentFault) as error:
         print(f"worldplan: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    finally:
+        warnings.formatwarning = usual
 
 
 def unused(config: Any) -> Path:

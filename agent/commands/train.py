@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,8 @@ def train(
                 raise ValueError(
                     f"expected the run {resume.parent.parent} to go on with, got a checkpoint of it"
                 )
-            _, state = checkpoint.read(checkpoint.find(resume))
+            with warnings.catch_warnings(action="ignore"):  # the trainer will warn
+                _, state = checkpoint.read(checkpoint.find(resume))
             config, run_dir = read_config(state), resume
         else:
             if task is None and env is None:
