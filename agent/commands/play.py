@@ -61,29 +61,69 @@ def rollout(
     episodes: Episodes = 1,
     video: Annotated[Path | None, typer.Option(help="film the episodes to this MP4")] = None,
     dataset: Annotated[Path | None, typer.Option(help="write the transitions to this .npz")] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="write what each plan predicts to this .csv")
+    ] = None,
 ) -> None:
-    """Play held-out episodes; film them, or write their transitions."""
+    """Play held-out episodes; film them, write their transitions, or explain their plans.
+
+    --explain writes a row for each decision, with these columns:
+
+    \b
+    episode, step        numbers from 0
+    reward               the reward after the decision
+    predicted_return     of the plan: all score_K + terminal_value + risk
+    score_K              predicted reward K steps ahead, discounted, mean over z;
+                         where the task sets a goal: minus the squared distance
+    terminal_value       predicted value after the horizon, likewise
+    risk                 what the risk measure adds to the mean over z
+    spread               standard deviation of the score over z
+    search_best_K        best score in iteration K of the search
+    search_elite_mean_K  mean score of its elites
+    search_std_K         mean standard deviation of actions fitted to them
+    """
+    from worldplan.agent.acting.rollout import Step
     from worldplan.agent.data.dataset import write_dataset
     from worldplan.agent.data.seeds import held_out_seeds
+    from worldplan.agent.evaluation.explain import explanation
     from worldplan.agent.evaluation.film import film_episode, prepare_rendering
+    from worldplan.agent.training.curve import Curve
 
     with plainly():
         who = actor_name(actor)
-        if video is None and dataset is None:
-            raise ValueError("expected --video FILE.mp4, --dataset FILE.npz, or both")
+        if video is None and dataset is None and explain is None:
+            raise ValueError(
+                "expected --video FILE.mp4, --dataset FILE.npz or --explain FILE.csv, or several"
+            )
+        if explain is not None and who != "planner":
+            raise ValueError(
+                f"--explain needs plans, and actor {who} makes none; expected --actor planner"
+            )
         will_write(video, ".mp4")
         will_write(dataset, ".npz")
+        will_write(explain, ".csv")
         if video is not None:
             prepare_rendering()
         agent, config = subject(run, settings)
+        acting = agent.actor(who, explain=explain is not None)
+        table = Curve(explain) if explain is not None else None
         played = []
         for i, seed in enumerate(held_out_seeds(episodes)):
             film = video
             if video is not None and episodes > 1:
                 film = video.with_stem(f"{video.stem}-{i}")
-            played.append(film_episode(agent, config.env, seed, film, who))
-            length, total = len(played[-1].reward), played[-1].reward.sum()
+            steps: list[Step] = []
+            played.append(film_episode(agent, config.env, seed, film, acting, steps.append))
+            length, total = len(steps), played[-1].reward.sum()
             console.print(f"episode {i}: return {total:.1f} in {length} steps  {film or ''}")
+            if table is None:
+                continue
+            for t, step in enumerate(steps):
+                row = {"episode": i, "step": t, "reward": float(step.reward[0])}
+                table.append(row | explanation(step.plan, config.agent.planner.iterations))
         if dataset is not None:
             count = write_dataset(dataset, played)
             console.print(f"{count:,} transitions written to {dataset}")
+        if explain is not None:
+            count = sum(len(episode.reward) for episode in played)
+            console.print(f"{count:,} plans explained in {explain}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,14 @@ def film_episode(
     seed: int,
     video: Path | None,
     actor: str | Actor[Any] = "planner",
+    watch: Callable[[Step], None] | None = None,
 ) -> Episode:
-    """Plays one episode without exploration; films it in real time to `video`, an MP4, if given."""
+    """Plays one episode without exploration; films it in real time to `video`, an MP4, if given.
+
+    Args:
+        actor: one of the agent's by its name, or another.
+        watch: called with each decision.
+    """
     world = make_env(env, render_mode="rgb_array" if video else None)
     who = agent.actor(actor) if isinstance(actor, str) else actor
     events: Iterable[Reset | Step] = rollout(
@@ -77,6 +83,8 @@ def film_episode(
     try:
         if video is not None:
             events = _filmed(events, world, video)
+        if watch is not None:
+            events = _watched(events, watch)
         return record(events)
     finally:
         world.close()
@@ -91,6 +99,16 @@ def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iter
             yield event
     finally:
         film.close()
+
+
+def _watched(
+    events: Iterable[Reset | Step], watch: Callable[[Step], None]
+) -> Iterator[Reset | Step]:
+    """The same events, shown to `watch`."""
+    for event in events:
+        if isinstance(event, Step):
+            watch(event)
+        yield event
 
 
 def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, int, int]:
