@@ -1,4 +1,4 @@
-"""Do futures come as they were imagined, and returns as plans promised them?
+"""Calibration: do observed futures and returns agree with the predictions?
 
 Shapes: M draws of z, K steps ahead, S sequences, H embedding, E latent noise, T decisions,
 B episodes, ... any leading shape.
@@ -12,27 +12,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldplan.agent.data.replay import Batch
-from worldplan.agent.evaluation.diagnostics import present
+from worldplan.agent.evaluation.diagnostics import encode_windows
 from worldplan.agent.evaluation.evaluate import Evaluation
 from worldplan.agent.models.world_model import WorldModel, imagine_step
 
 Floats = NDArray[np.float64]
 
 
-def pit(draws: Tensor, came: Tensor, width: Tensor) -> Tensor:
-    """Probability integral transform (...): how much of what was imagined lies below what came.
+def pit(draws: Tensor, observed: Tensor, width: Tensor) -> Tensor:
+    """Probability integral transform (...): the predicted probability of a value below `observed`.
 
-    Uniform in [0, 1] if the imagination is calibrated (Dawid 1984; Gneiting et al. 2007). Each of
-    the draws (M, ...) stands for a normal of standard deviation `width` (...) around it.
+    Uniform in [0, 1] if predictions are calibrated (Dawid 1984; Gneiting et al. 2007).
+
+    Args:
+        draws: (M, ...) predictions. Each is the centre of a normal distribution.
+        observed: (...).
+        width: (...) standard deviation of these normals.
     """
-    below: Tensor = torch.special.ndtr((came - draws) / width.clamp(min=1e-12))
+    below: Tensor = torch.special.ndtr((observed - draws) / width.clamp(min=1e-12))
     return below.mean(0)
 
 
 def coverage(transformed: Tensor, level: float) -> float:
     """Share of `pit`'s values (...) in the central band that should hold `level` of them.
 
-    Lower: imagination is too sure of itself; higher: not sure enough. NaN values do not count.
+    A lower share than `level`: the model is overconfident; a higher one: it is underconfident.
+    NaN values do not count.
     """
     known = transformed[~transformed.isnan()]
     return float(((known - 0.5).abs() <= level / 2).double().mean())
@@ -44,28 +49,28 @@ def embedding_pit(
 ) -> Tensor:
     """`pit` (K, S, H) of the embeddings 1 to K steps after the context; NaN after an episode's end.
 
-    Futures are imagined under the actions that were taken, z drawn from the prior. What Pred
-    misses even when the posterior tells it z is taken as normal noise: the squared error that
-    trains it says the same.
+    Futures are imagined under the actions that were taken, with z from the prior. The error that
+    Pred makes even with z from the posterior is taken as normal noise, as the squared error that
+    trains it assumes.
     """
     first = model.context - 1
     steps = batch.action.shape[1] - first
-    h, s = present(model, batch)
-    told_h, told_s = h[:, first], s
-    free_h, free_s = (u.expand(draws, *u.shape) for u in (told_h, told_s))
-    shape = (steps, draws + 1, len(told_h), model.noise_dim)
+    h, s = encode_windows(model, batch)
+    posterior_h, posterior_s = h[:, first], s
+    prior_h, prior_s = (u.expand(draws, *u.shape) for u in (posterior_h, posterior_s))
+    shape = (steps, draws + 1, len(posterior_h), model.noise_dim)
     noise = torch.randn(shape, generator=generator)
     found = []
     for k in range(steps):
-        a, came = batch.action[:, first + k], h[:, first + k + 1]
-        z = model.posterior(told_h, told_s, a, came).sample(noise[k, 0])
-        told_s = model.predict(told_h, told_s, z, a)
-        told_h = model.expect(told_s)
+        a, observed = batch.action[:, first + k], h[:, first + k + 1]
+        z = model.posterior(posterior_h, posterior_s, a, observed).sample(noise[k, 0])
+        posterior_s = model.predict(posterior_h, posterior_s, z, a)
+        posterior_h = model.expect(posterior_s)
         a_draws = a.expand(draws, *a.shape)
-        free_h, free_s, _ = imagine_step(model, free_h, free_s, a_draws, noise[k, 1:])
+        prior_h, prior_s, _ = imagine_step(model, prior_h, prior_s, a_draws, noise[k, 1:])
         valid = batch.valid[:, first : first + k + 1].all(1)
-        width = (told_h - came)[valid].square().mean(0).sqrt()
-        found.append(pit(free_h, came, width).masked_fill(~valid[:, None], torch.nan))
+        width = (posterior_h - observed)[valid].square().mean(0).sqrt()
+        found.append(pit(prior_h, observed, width).masked_fill(~valid[:, None], torch.nan))
     return torch.stack(found)
 
 
@@ -76,44 +81,46 @@ def band_coverage(model: WorldModel, batch: Batch, generator: torch.Generator) -
 
 
 def optimism(
-    promised: Floats,
+    predicted: Floats,
     rewards: Floats,
     lengths: NDArray[np.int64],
     terminated: NDArray[np.bool_],
     discount: float,
     steps: int,
 ) -> float:
-    """How much more plans promise than the next so many steps bring and the plan then promises.
+    """Bias of predicted returns: by how much they exceed n-step returns, n = `steps`.
 
-    The mean over decisions t of p(t) - [r(t) + ... + g^(n-1) r(t+n-1) + g^n p(t+n)], n = `steps`.
-    Positive: the planner finds what the model or the value is wrong about. After a terminated
-    episode's end p = 0; after a truncated one it is not known, and such t do not count.
+    The mean over decisions t of p(t) - [r(t) + ... + g^(n-1) r(t+n-1) + g^n p(t+n)]. Positive: the
+    planner exploits errors of the model or of the value. After a terminated episode p = 0. After a
+    truncated one p is unknown, and such t do not count.
 
     Args:
-        promised, rewards: (T, B), not read from an episode's length on; lengths, terminated: (B,).
+        predicted: (T, B) p(t), the return that each decision's plan predicts.
+        rewards: (T, B); neither is read from an episode's length on.
+        lengths, terminated: (B,).
 
     Returns:
         NaN if no decision counts.
     """
-    T, B = promised.shape
+    T, B = predicted.shape
     over = np.arange(T + steps)[:, None] >= lengths
     beyond = np.zeros((steps, B))
     r = np.where(over, 0.0, np.concatenate([rewards, beyond]))
-    p = np.where(over, np.where(terminated, 0.0, np.nan), np.concatenate([promised, beyond]))
-    came = discount**steps * p[steps:]
+    p = np.where(over, np.where(terminated, 0.0, np.nan), np.concatenate([predicted, beyond]))
+    target = discount**steps * p[steps:]
     for k in range(steps):
-        came = came + discount**k * r[k : T + k]
-    gap = (p[:T] - came)[~over[:T]]
+        target = target + discount**k * r[k : T + k]
+    gap = (p[:T] - target)[~over[:T]]
     return float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
 
 
 def optimism_by_horizon(result: Evaluation, discount: float) -> dict[str, float]:
     """`optimism` after 1, 2, 4, 8 ... steps, up to the longest episode; {} without plans."""
-    longest = len(result.promised)
+    longest = len(result.plan_returns)
     horizons = [2**i for i in range(longest.bit_length()) if 2**i <= longest]
     found = {
         f"after_{n}": optimism(
-            result.promised, result.rewards, result.lengths, result.terminated, discount, n
+            result.plan_returns, result.rewards, result.lengths, result.terminated, discount, n
         )
         for n in horizons
     }

@@ -1,4 +1,4 @@
-"""Does it work? Measures of the model that a learning curve does not show.
+"""Measures of a world model that a learning curve does not show.
 
 Shapes: S sequences, D observation, A action, H embedding, E latent noise.
 """
@@ -13,19 +13,19 @@ from worldplan.agent.models.world_model import WorldModel, filter_context, imagi
 
 
 def effective_rank(h: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of h (S, H): how many directions
-    embeddings really use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023,
-    https://arxiv.org/abs/2210.02885). 1 at the least.
+    """exp of the entropy of the normalised singular values of h (S, H): the number
+    of directions that embeddings use (Roy & Vetterli 2007; RankMe, Garrido et al. 2023,
+    https://arxiv.org/abs/2210.02885). At least 1.
 
-    Not centred: embeddings that all shrink to one point use one direction, however many the last
-    differences between them have.
+    Embeddings are not centred: if all shrink to one point, their rank is 1, whatever the small
+    differences between them.
     """
     values = torch.linalg.svdvals(h)
     share = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(share).sum().exp())
 
 
-def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def encode_windows(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Embeddings (S, steps + 1, H) of windows, and the state (S, ...) after their context."""
     h = model.encode(batch.observation)
     return h, filter_context(model, h, batch.action, batch.valid)
@@ -33,26 +33,26 @@ def present(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def filtered(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Embedding (S, H) and state (S, S') once a window's first `context` observations are seen."""
-    h, s = present(model, batch)
+    h, s = encode_windows(model, batch)
     return h[:, model.context - 1], s
 
 
 @torch.no_grad()
 def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-    """Collapse of Enc, and whether Pred uses what it is given.
+    """Collapse of Enc, and whether Pred uses the action and z.
 
     Returns:
         embedding_std: mean standard deviation of an embedding dimension over observations.
-        embedding_spread: the same as a share of the embedding's size. 0: all look the same.
+        embedding_spread: the same, divided by the size of the embedding. 0: all are the same.
         effective_rank: of the embeddings.
-        action_sensitivity, latent_sensitivity: how far the predicted embedding moves when the
-            action is another window's, or z another draw, as a share of how far embeddings lie
-            apart. 0: not used.
-        model_error: distance of the one-step prediction from what came, on the same scale.
-            1 is as good as predicting the mean.
+        action_sensitivity, latent_sensitivity: distance that the predicted embedding moves with
+            the action of another window, or with another draw of z, divided by the standard
+            deviation of embeddings. 0: not used.
+        model_error: distance of the one-step prediction from the embedding that followed, on the
+            same scale. Predicting the mean has an error of 1.
     """
     first = model.context - 1
-    h, s = present(model, batch)
+    h, s = encode_windows(model, batch)
     now, act, following = h[:, first], batch.action[:, first], h[:, first + 1]
     shuffled = act[torch.randperm(len(act), generator=generator)]
     shape = (2, len(act), model.noise_dim)
@@ -80,8 +80,8 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
 def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
     """One line that says what to do if embeddings have collapsed, else None.
 
-    Fewer effective directions than a tenth of what the observations themselves have, or hardly
-    any spread beside the embedding's size, is taken as collapse.
+    Collapse is an effective rank below a tenth of the observation's dimensions, or a spread below a
+    tenth of the embedding's size.
     """
     rank, spread = measures["effective_rank"], measures["embedding_spread"]
     if rank >= max(1.5, 0.1 * dimensions) and spread > 0.1:

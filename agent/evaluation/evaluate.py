@@ -1,4 +1,4 @@
-"""Evaluation: held-out episodes, all planned as one batch, never explored.
+"""Evaluation: held-out episodes without exploration, all planned as one batch.
 
 Shapes: B episodes, D observation, A action.
 """
@@ -21,7 +21,7 @@ from worldplan.envs import VectorEnv
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What B episodes gave."""
+    """Results of B episodes."""
 
     actor: str
     seeds: list[int]
@@ -29,9 +29,9 @@ class Evaluation:
     lengths: NDArray[np.int64]  # (B,) decisions
     terminated: NDArray[np.bool_]  # (B,) ended by the task, not by its time limit
     seconds: float  # wall time
-    predicted: NDArray[np.float64]  # (B,) return that the first plan promised, discounted
-    realised: NDArray[np.float64]  # (B,) what came, discounted alike
-    promised: NDArray[np.float64]  # (T, B) by each decision's plan; NaN where there was none
+    predicted: NDArray[np.float64]  # (B,) discounted return that the first plan predicted
+    realised: NDArray[np.float64]  # (B,) discounted return
+    plan_returns: NDArray[np.float64]  # (T, B) that each plan predicted; NaN without a plan
     rewards: NDArray[np.float64]  # (T, B)
 
 
@@ -42,13 +42,16 @@ def evaluate(
     actor: str | Actor[Any] = "planner",
     watch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Plays one episode per seed; B = env.num_envs must be their number.
+    """Plays one episode per seed; B = env.num_envs.
 
-    Where the task sets a goal, the agent aims at it, unless it was given a cost.
+    Where the task sets a goal, the agent plans for it, unless the agent was given a cost.
 
     Args:
-        actor: one of the agent's by its name, or another.
+        actor: the name of one of the agent's actors, or any actor.
         watch: called with the number of decisions made so far.
+
+    Raises:
+        ValueError: not one seed per environment.
     """
     if len(seeds) != env.num_envs:
         raise ValueError(f"expected {env.num_envs} seeds, one per environment, got {len(seeds)}")
@@ -58,15 +61,15 @@ def evaluate(
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
-    promised: list[NDArray[np.float64]] = []
+    plan_returns: list[NDArray[np.float64]] = []
     rewards: list[NDArray[np.float64]] = []
-    # A generator of its own, so that evaluating does not change how training goes on.
+    # A generator of its own: an evaluation does not change the training run.
     for event in rollout(who, env, seeds, agent.generator(seeds[0])):
         if isinstance(event, Reset):
             continue
         plan = event.plan
-        promise = np.full(batch, np.nan) if plan is None else -plan.cost.cpu().double().numpy()
-        promised.append(np.where(event.active, promise, np.nan))
+        predicted = np.full(batch, np.nan) if plan is None else -plan.cost.cpu().double().numpy()
+        plan_returns.append(np.where(event.active, predicted, np.nan))
         rewards.append(event.reward.astype(np.float64))
         returns += event.reward
         realised += weight * event.reward
@@ -79,5 +82,5 @@ def evaluate(
     seconds = time.perf_counter() - began
     return Evaluation(
         name, seeds, returns, lengths, ended, seconds,
-        promised[0], realised, np.stack(promised), np.stack(rewards),
+        plan_returns[0], realised, np.stack(plan_returns), np.stack(rewards),
     )  # fmt: skip

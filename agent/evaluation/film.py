@@ -1,4 +1,4 @@
-"""Episodes filmed.
+"""Films of episodes.
 
 Shapes: L decisions of an episode, D observation, A action.
 """
@@ -26,7 +26,7 @@ from worldplan.envs.wrappers import FlatEnv
 
 
 class Video:
-    """An MP4 that grows by a frame at a time. Close it: only then is it whole.
+    """An MP4 file, written frame by frame. It is complete only once it is closed.
 
     Args:
         fps: frames a second.
@@ -38,7 +38,7 @@ class Video:
         self._writer: Generator[None, NDArray[np.uint8] | None] | None = None
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """Frame (height, width, 3); all are as large as the first."""
+        """Adds a frame (height, width, 3); all frames have the size of the first."""
         if self._writer is None:
             size = frame.shape[1::-1]
             self._writer = imageio_ffmpeg.write_frames(
@@ -53,10 +53,10 @@ class Video:
 
 
 def prepare_rendering() -> None:
-    """Picks a way to draw without a display; call before the first environment is made.
+    """Chooses a renderer that needs no display; call it before the first environment is made.
 
     Raises:
-        ValueError: there is none; names the Debian package to install.
+        ValueError: there is none; the message names the Debian package to install.
     """
     os.environ["MUJOCO_GL"] = choose_backend()
 
@@ -72,7 +72,7 @@ def film_episode(
     """Plays one episode without exploration; films it in real time to `video`, an MP4, if given.
 
     Args:
-        actor: one of the agent's by its name, or another.
+        actor: the name of one of the agent's actors, or any actor.
         watch: called with each decision.
     """
     world = make_env(env, render_mode="rgb_array" if video else None)
@@ -91,7 +91,7 @@ def film_episode(
 
 
 def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iterator[Reset | Step]:
-    """The same events; a picture is taken after each, so that the last shows how it ended."""
+    """The same events, with a frame after each: the last one shows how the episode ended."""
     film = Video(video, world.metadata["render_fps"], quality=7)
     try:
         for event in events:
@@ -116,7 +116,7 @@ def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, in
 
     Args:
         width: pixels.
-        most: frames; of a longer video every second, third ... is taken.
+        most: frames; of a longer video only every second, third, ... frame is taken.
     """
     reader = imageio_ffmpeg.read_frames(str(video))
     about = next(reader)

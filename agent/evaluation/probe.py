@@ -1,4 +1,4 @@
-"""A probe: how much of something known can be read off a model's features, after the fact.
+"""Probes: how well known quantities can be decoded from the features of a trained model.
 
 Shapes: N rows, F features, K targets, ... any leading shape.
 """
@@ -13,16 +13,16 @@ from worldplan.agent.models.networks import MLP, Normaliser
 
 _WIDTH, _LAYERS = 128, 2
 _UPDATES, _BATCH, _CHECK = 2000, 256, 100
-_STRETCHES = 20  # of rows; two are held out to measure, two to know when to stop
+_BLOCKS = 20  # of consecutive rows; two are held out for r2, two for early stopping
 
 
 class Probe(nn.Module):
     """Features (..., F) -> targets (..., K) in their own units; what `fit_probe` returns.
 
-    Its weights are closed to gradients, its input is not: a cost may be read through it.
+    Its weights get no gradients. Its input does: a cost may be computed through it.
     """
 
-    r2: float  # share of the variance explained in rows it was not fitted to; below 0: no use
+    r2: float  # share of variance explained in held-out rows; below 0: worse than the mean
 
     def __init__(self, features: int, targets: int) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class Probe(nn.Module):
 
 
 def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
-    """Fits a small MLP that reads targets (N, K) off features (N, F).
+    """Fits a small MLP that decodes targets (N, K) from features (N, F).
 
-    No gradient flows into what made the features. The same seed gives the same probe, and the
-    global random state is left alone.
+    No gradient flows into the model. The same seed gives the same probe, and the global random
+    state does not change.
 
     A tenth of the rows is held out for `r2`: 1 - squared error / squared distance from the mean of
-    the fitted rows, averaged over the targets that vary. Another tenth says when to stop. Both
-    are stretches of rows in their order: of neighbours in time, one would give the other away.
+    the fitted rows, averaged over the targets that vary. Another tenth is for early stopping. Both
+    are blocks of consecutive rows: neighbours in time are alike, and would leak into the test.
 
     Raises:
         ValueError: shapes that do not fit, fewer than 100 rows, a number that is not finite, or
@@ -59,8 +59,8 @@ def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
         raise ValueError("expected finite features and targets, got NaN or infinity among them")
 
     generator = torch.Generator().manual_seed(seed)
-    stretch = torch.arange(len(x)) * _STRETCHES // len(x)
-    place = torch.randperm(_STRETCHES, generator=generator)[stretch]
+    block = torch.arange(len(x)) * _BLOCKS // len(x)
+    place = torch.randperm(_BLOCKS, generator=generator)[block]
     held, stop, fit = place < 2, (place >= 2) & (place < 4), place >= 4
 
     with torch.random.fork_rng(devices=[]):
@@ -72,9 +72,9 @@ def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
     probe.requires_grad_(False)
 
     distance = (y[held] - probe.targets.shift).square().sum(0)
-    varies = (y.std(0) > 1e-4) & (distance > 0)  # below, Normaliser takes it as standing still
+    varies = (y.std(0) > 1e-4) & (distance > 0)  # below that, Normaliser takes it as constant
     if not varies.any():
-        raise ValueError(f"none of the {y.shape[1]} targets varies: there is nothing to read")
+        raise ValueError(f"none of the {y.shape[1]} targets varies: there is nothing to fit")
     error = (y[held] - probe(x[held])).square().sum(0)
     probe.r2 = float((1 - error / distance)[varies].mean())
     return probe
@@ -84,7 +84,7 @@ def fit_probe(features: Tensor, targets: Tensor, seed: int = 0) -> Probe:
 def _fit(
     probe: Probe, x: Tensor, y: Tensor, x_stop: Tensor, y_stop: Tensor, generator: torch.Generator
 ) -> None:
-    """Adam on the squared error of standardised targets; keeps the weights best at x_stop."""
+    """Adam on the squared error of standardised targets, with early stopping at x_stop."""
     x, x_stop, y, y_stop = (
         normalise(u)
         for normalise, u in (

@@ -1,4 +1,4 @@
-"""Calibration, of imaginations that are right, too sure, and not sure enough."""
+"""Calibration of models that are calibrated, overconfident and underconfident."""
 
 import math
 from dataclasses import replace
@@ -38,8 +38,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
-def test_the_transform_of_a_normal_imagination_has_the_coverage_it_must(scale: float) -> None:
-    """What comes is standard normal; imagined is `scale` times it."""
+def test_coverage_of_normal_predictions_by_hand(scale: float) -> None:
+    """Observed is a standard normal; predicted is `scale` times it."""
     transformed = pit(scale * normal(2000, 1), normal(10_000, seed=1), torch.tensor(1e-3))
     for level in (0.5, 0.9):
         band = scale * float(torch.special.ndtri(torch.tensor(0.5 + level / 2)))
@@ -49,50 +49,52 @@ def test_the_transform_of_a_normal_imagination_has_the_coverage_it_must(scale: f
         assert (histogram - 0.1).abs().max() < 0.02
 
 
-def test_two_modes_are_calibrated_only_if_both_are_imagined() -> None:
-    """What comes is 1 or -1 and a little noise."""
-    came = (2 * (normal(10_000) > 0) - 1) + 0.1 * normal(10_000, seed=1)
+def test_two_modes_are_calibrated_only_if_both_are_predicted() -> None:
+    """Observed is 1 or -1 plus a little noise."""
+    observed = (2 * (normal(10_000) > 0) - 1) + 0.1 * normal(10_000, seed=1)
     both = torch.tensor([1.0, -1.0]).view(2, 1)
     width = torch.tensor(0.1)
-    assert coverage(pit(both, came, width), 0.5) == near(0.5)
-    assert coverage(pit(both, came, width), 0.9) == near(0.9)
+    assert coverage(pit(both, observed, width), 0.5) == near(0.5)
+    assert coverage(pit(both, observed, width), 0.9) == near(0.9)
     # One mode alone: the other half lies outside all bands.
-    assert coverage(pit(both[:1], came, width), 0.9) == near(0.45)
-    # The useless mean, as wide as what came: nothing in the middle.
-    assert coverage(pit(torch.zeros(1, 1), came, torch.tensor(1.0)), 0.5) < 0.02
+    assert coverage(pit(both[:1], observed, width), 0.9) == near(0.45)
+    # The useless mean, as wide as the observed values: nothing in the middle.
+    assert coverage(pit(torch.zeros(1, 1), observed, torch.tensor(1.0)), 0.5) < 0.02
 
 
-def test_what_ended_does_not_count() -> None:
+def test_steps_after_the_end_do_not_count() -> None:
     values = torch.tensor([0.5, math.nan, 0.99, math.nan])
     assert coverage(values, 0.5) == 0.5
 
 
-class Lucky(World):
-    """Believes in `luck`; told what came, it knows which z it was, of a true luck of 1."""
+class Noisy(World):
+    """Predicts noise of standard deviation `luck`; the true one is 1. Its posterior knows z."""
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
         z = (h_next - h - self.push * a) / self.luck
         return Gaussian(z, torch.full_like(z, 1e-3))
 
 
-def lucky_batch(steps: int = 1, count: int = 2000) -> Batch:
-    """What happens is x' = x + a + noise of unit variance."""
+def noisy_batch(steps: int = 1, count: int = 2000) -> Batch:
+    """The world is x' = x + a + noise of unit variance."""
     b = batch(steps, count)
     noise = torch.cat([torch.zeros(count, 1, 3), normal(count, steps, 3, seed=4).cumsum(1)], 1)
     return replace(b, observation=b.observation + noise)
 
 
-@pytest.mark.parametrize(("luck", "sure"), [(1.0, 0), (0.3, 1), (3.0, -1)])
-def test_bands_of_a_model_that_is_right_too_sure_and_unsure(luck: float, sure: int) -> None:
-    measured = band_coverage(Lucky(luck=luck), lucky_batch(), rng())
+@pytest.mark.parametrize(("std", "confidence"), [(1.0, 0), (0.3, 1), (3.0, -1)])
+def test_bands_of_calibrated_overconfident_and_underconfident_models(
+    std: float, confidence: int
+) -> None:
+    measured = band_coverage(Noisy(luck=std), noisy_batch(), rng())
     for level in (50, 90):
-        # Of 32 draws the outermost stand for the tails, which takes a little off the bands.
+        # The outermost of 32 draws are the tails, which makes the bands a little narrower.
         error = measured[f"coverage_{level}"] - level / 100
-        assert abs(error) < 0.05 if sure == 0 else -sure * error > 0.06
+        assert abs(error) < 0.05 if confidence == 0 else -confidence * error > 0.06
 
 
 def test_bands_are_of_every_step_until_the_episode_ends() -> None:
-    world, b = Lucky(luck=1.0), lucky_batch(steps=3)
+    world, b = Noisy(luck=1.0), noisy_batch(steps=3)
     b.valid[::2, 1:] = False
     transformed = embedding_pit(world, b, rng(), draws=64)
     assert transformed.shape == (3, 2000, 3)
@@ -105,7 +107,7 @@ def test_bands_are_of_every_step_until_the_episode_ends() -> None:
 
 
 def test_the_context_is_filtered_first() -> None:
-    world, b = Lucky(luck=1.0, context=3), lucky_batch(steps=4)
+    world, b = Noisy(luck=1.0, context=3), noisy_batch(steps=4)
     transformed = embedding_pit(world, b, rng())
     assert len(transformed) == 2
     assert len(world.filtered) == 2
@@ -113,7 +115,7 @@ def test_the_context_is_filtered_first() -> None:
 
 
 def test_the_same_seed_gives_the_same_measure() -> None:
-    world, b = Lucky(luck=0.5), lucky_batch()
+    world, b = Noisy(luck=0.5), noisy_batch()
     assert band_coverage(world, b, rng(1)) == band_coverage(world, b, rng(1))
     assert band_coverage(world, b, rng(1)) != band_coverage(world, b, rng(2))
 
@@ -122,49 +124,49 @@ G = 0.9
 
 
 def episodes() -> tuple[np.ndarray, ...]:
-    """Two episodes of unit reward, of 3 and 4 decisions; the first terminates. Promised is what
-    comes, as if the second went on for ever."""
-    promised = np.array([[2.71, 10.0], [1.9, 10.0], [1.0, 10.0], [77.0, 10.0]])
+    """Two episodes of unit reward, of 3 and 4 decisions; the first terminates. Predicted is the
+    true return, as if the second had no end."""
+    predicted = np.array([[2.71, 10.0], [1.9, 10.0], [1.0, 10.0], [77.0, 10.0]])
     rewards = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [55.0, 1.0]])
-    return promised, rewards, np.array([3, 4]), np.array([True, False])
+    return predicted, rewards, np.array([3, 4]), np.array([True, False])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_a_plan_that_keeps_its_promise_is_not_optimistic(steps: int) -> None:
-    promised, rewards, lengths, terminated = episodes()
-    gap = optimism(promised, rewards, lengths, terminated, G, steps)
+def test_a_correct_prediction_is_not_optimistic(steps: int) -> None:
+    predicted, rewards, lengths, terminated = episodes()
+    gap = optimism(predicted, rewards, lengths, terminated, G, steps)
     assert gap == pytest.approx(0, abs=1e-9)
-    # A promise of 0.5 too much at the first decisions alone, 2 of which count 7 minus the cut.
-    promised[0] += 0.5
+    # 0.5 too much at the first decision alone, of two episodes; `counted` decisions count.
+    predicted[0] += 0.5
     counted = 3 + max(0, 4 - steps)
     kept = 2 if steps < 4 else 1
-    gap = optimism(promised, rewards, lengths, terminated, G, steps)
+    gap = optimism(predicted, rewards, lengths, terminated, G, steps)
     assert gap == pytest.approx(0.5 * kept / counted)
 
 
-def test_a_promise_too_high_everywhere_shows_where_it_is_not_kept() -> None:
-    promised, rewards, lengths, terminated = episodes()
-    gap = optimism(promised[:, 1:] + 1, rewards[:, 1:], lengths[1:], terminated[1:], G, 2)
-    assert gap == pytest.approx(1 - G**2)  # the next promise is too high as well
-    gap = optimism(promised[:, :1] + 1, rewards[:, :1], lengths[:1], terminated[:1], G, 4)
+def test_predictions_that_are_too_high_everywhere() -> None:
+    predicted, rewards, lengths, terminated = episodes()
+    gap = optimism(predicted[:, 1:] + 1, rewards[:, 1:], lengths[1:], terminated[1:], G, 2)
+    assert gap == pytest.approx(1 - G**2)  # the next prediction is too high as well
+    gap = optimism(predicted[:, :1] + 1, rewards[:, :1], lengths[:1], terminated[:1], G, 4)
     assert gap == pytest.approx(1)  # nothing follows
 
 
 def test_optimism_by_horizon_goes_up_to_the_longest_episode() -> None:
-    promised, rewards, lengths, terminated = episodes()
+    predicted, rewards, lengths, terminated = episodes()
     result = Evaluation(
-        "planner", [0, 1], rewards.sum(0), lengths, terminated, 0.0, promised[0],
-        promised[0], promised, rewards,
+        "planner", [0, 1], rewards.sum(0), lengths, terminated, 0.0, predicted[0],
+        predicted[0], predicted, rewards,
     )  # fmt: skip
     found = optimism_by_horizon(result, G)
     assert list(found) == ["after_1", "after_2", "after_4"]
     assert list(found.values()) == pytest.approx([0, 0, 0], abs=1e-9)
-    silent = replace(result, promised=np.full_like(promised, np.nan))
+    silent = replace(result, plan_returns=np.full_like(predicted, np.nan))
     assert optimism_by_horizon(silent, G) == {}
 
 
 @pytest.mark.parametrize("kind", ["none", "gaussian"])
-def test_every_run_logs_them(
+def test_every_run_logs_calibration_and_optimism(
     kind: str, toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
     settings = [*small, f"model.latent.kind={kind}", "steps=60", "eval_interval=50"]

@@ -20,7 +20,7 @@ def test_effective_rank_of_known_cases() -> None:
     line = torch.randn(100, 1, generator=rng()) * torch.randn(1, 8, generator=rng(1))
     assert effective_rank(line) == pytest.approx(1, abs=0.01)
     assert effective_rank(100 * line) == pytest.approx(1, abs=0.01)
-    # What all embeddings share outweighs the last differences between them.
+    # A large common part and small differences: one direction.
     assert effective_rank(1e-4 * torch.randn(100, 8, generator=rng()) + 1) < 1.1
     assert effective_rank(torch.zeros(10, 4)) == pytest.approx(1)
     # Singular values 3, 1 (twice each sign of an orthogonal pair): shares 3/4 and 1/4.
@@ -38,7 +38,7 @@ def test_effective_rank_of_isotropic_embeddings_is_their_dimension(d: int) -> No
     assert effective_rank(1e-3 * h) == near(d)
 
 
-def test_measures_of_a_model_that_is_right() -> None:
+def test_measures_of_a_correct_model() -> None:
     measures = diagnose(World(), batch(), rng())
     apart = math.sqrt(1 + 1 / 3)  # deviation of x' in each dimension
     assert measures["model_error"] == 0
@@ -74,7 +74,7 @@ def test_measures_are_of_the_step_after_the_context() -> None:
     assert measures["embedding_std"] == near(math.sqrt(1 + 2 / 3))
 
 
-def test_same_luck_same_measures() -> None:
+def test_the_same_seed_gives_the_same_measures() -> None:
     world, b = World(luck=1.0), batch(count=50)
     assert diagnose(world, b, rng()) == diagnose(world, b, rng())
     assert diagnose(world, b, rng()) != diagnose(world, b, rng(1))

@@ -46,7 +46,7 @@ def test_an_animation_is_the_video_made_small(video: Path) -> None:
     assert greys[-1] - greys[0] > 150
 
 
-def test_tensorboard_shows_it(
+def test_tensorboard_shows_the_film(
     video: Path, tmp_path: Path, toy: dict[str, Any], small: list[str]
 ) -> None:
     board, run = TensorBoard(tmp_path), SimpleNamespace(config=resolve(toy, small), step=0)
@@ -61,7 +61,7 @@ def test_tensorboard_shows_it(
     assert getattr(film, "n_frames") == 10  # noqa: B009 (not in its types)
 
 
-def test_a_film_shows_how_the_episode_ended(
+def test_a_film_shows_the_end_of_the_episode(
     toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(config: EnvConfig, render_mode: str | None) -> FlatEnv:

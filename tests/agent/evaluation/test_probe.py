@@ -1,4 +1,4 @@
-"""A probe reads what is there, and nothing else."""
+"""Probes decode what the features contain, and nothing else."""
 
 import pytest
 import torch
@@ -13,9 +13,9 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def known(count: int = 2000) -> tuple[Tensor, Tensor]:
-    """Features, and targets in units of their own: a curve, a product, and one that stands still.
+    """Features, and targets in units of their own: a curve, a product and a constant.
 
-    Of the two features the third is a mixture.
+    The three features are mixtures of two variables.
     """
     u = noise(count, 2)
     curve = 100 + 20 * torch.sin(2 * u[:, 0])
@@ -25,7 +25,7 @@ def known(count: int = 2000) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits that need not be good."""
+    """Short fits."""
     monkeypatch.setattr(probe, "_UPDATES", 200)
 
 
@@ -45,13 +45,13 @@ def test_noise_explains_nothing() -> None:
     assert abs(fit_probe(noise(1000, 8), noise(1000, 3, seed=1)).r2) < 0.05
 
 
-def test_neighbours_in_time_do_not_give_the_answer_away() -> None:
-    """Slow targets and unrelated, slow features: rows shuffled, the nearest would tell."""
+def test_neighbours_in_time_do_not_leak() -> None:
+    """Slow targets, and slow features that are unrelated: a random split of rows would leak."""
     x, y = (noise(1000, 4, seed=s).cumsum(0) for s in (0, 1))
     assert fit_probe(x, y).r2 < 0.5
 
 
-def test_targets_that_stand_still_do_not_count() -> None:
+def test_constant_targets_do_not_count() -> None:
     x, y = known()
     assert fit_probe(x, y).r2 == pytest.approx(fit_probe(x, y[:, :2]).r2, abs=0.02)
 
@@ -73,7 +73,7 @@ def test_no_gradient_reaches_the_model(brief: None) -> None:
     assert torch.equal(model.weight, before)
     assert model.weight.grad is None
     assert not any(p.requires_grad for p in probe.parameters())
-    probe(model(x)).sum().backward()  # a cost may be read through it
+    probe(model(x)).sum().backward()  # a cost may be computed through it
     assert model.weight.grad is not None
 
 
