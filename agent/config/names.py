@@ -1,4 +1,4 @@
-"""Names: those that users give, and those that files and settings get."""
+"""Names that users give, and names of folders and settings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def one_of(what: str, name: str, names: Iterable[str]) -> str:
-    """The name, if it is among those that there are.
+    """Returns the name if it is one of `names`.
 
     Raises:
-        ValueError: it is not; tells the nearest one.
+        ValueError: it is not; the message gives the nearest one.
     """
     known = list(names)
     if name not in known:
@@ -23,12 +23,12 @@ def one_of(what: str, name: str, names: Iterable[str]) -> str:
 
 
 def folder_name(*words: str) -> str:
-    """The words joined, without what a folder's name cannot hold."""
+    """The words joined, without characters that a folder's name cannot have."""
     return "-".join(words).replace(" ", "_").replace("/", "-").replace(":", "-")
 
 
 def dotted(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by their dotted names, as a user writes them."""
+    """Nested settings as pairs of dotted name and value, as a user writes them."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from dotted(value, f"{above}{key}.")

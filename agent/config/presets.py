@@ -1,4 +1,4 @@
-"""Presets: the tasks that come with worldplan, one YAML file each in `worldplan.configs`."""
+"""Presets: tasks that come with worldplan, each a YAML file in `worldplan.configs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What a preset says of its task. `needs` is the extra to install, "" for none."""
+    """Summary of a preset. `needs` is the extra to install, "" for none."""
 
     name: str
     description: str
@@ -45,10 +45,10 @@ def tasks() -> dict[str, TaskInfo]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The YAML preset of a task, its suite's settings beneath it.
+    """Settings of a task's preset, and of its suite where the preset does not set them.
 
     Raises:
-        ValueError: no such preset; names the nearest one.
+        ValueError: no such preset; the message gives the nearest one.
     """
     folder = resources.files("worldplan.configs")
     names = sorted(

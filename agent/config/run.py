@@ -14,19 +14,19 @@ from worldplan.envs import EnvConfig
 
 
 class RunConfig(BaseModel):
-    """All of a training run. Steps are decisions of the agent, over all environments."""
+    """Configuration of a training run. Steps are decisions, summed over all environments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str = Field(description="preset, or environment id")
     env: EnvConfig
-    seed: int = Field(default=0, ge=0, description="of everything random in the run")
+    seed: int = Field(default=0, ge=0, description="of all random numbers of the run")
     run_dir: Path | None = Field(default=None, description="default: runs/TASK-SEED-DATE")
     steps: int = Field(default=50_000, ge=1, description="decisions to train for")
     solved: float | None = Field(
-        default=None, description="stop once every evaluation episode returns this"
+        default=None, description="stop once every evaluation episode reaches this return"
     )
-    num_envs: int = Field(default=1, ge=1, description="environments that collect as one batch")
+    num_envs: int = Field(default=1, ge=1, description="environments that are stepped as one batch")
     seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
     updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
     eval_interval: int = Field(
@@ -37,20 +37,22 @@ class RunConfig(BaseModel):
     checkpoint_interval: int = Field(
         default=0,
         ge=1,
-        description="decisions between checkpoints, at an episode's end; default: steps / 10",
+        description="decisions between checkpoints, at the end of an episode; default: steps / 10",
     )
     log_interval: int = Field(
         default=0, ge=1, description="decisions between logged metrics; default: steps / 50"
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
-    threads: int = Field(default=0, ge=0, description="of PyTorch; 0: as many as it likes")
-    device: Device = Field(default="auto", description="auto: CUDA where there is, else the CPU")
+    threads: int = Field(default=0, ge=0, description="of PyTorch; 0: its default")
+    device: Device = Field(default="auto", description="auto: CUDA if available, else the CPU")
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
     update_precision: Precision = Field(
-        default="auto", description="of an update's matrix products; auto: the faster one here"
+        default="auto",
+        description="of matrix products in updates; auto: the faster one on this machine",
     )
     plan_precision: Precision = Field(
-        default="float32", description="of a decision's; bfloat16 pays from some 256 samples on"
+        default="float32",
+        description="of matrix products in decisions; bfloat16 is faster from about 256 samples",
     )
     replay: ReplayConfig = Field(default_factory=ReplayConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)
@@ -60,7 +62,7 @@ class RunConfig(BaseModel):
     def _intervals_follow_steps(cls, values: Any) -> Any:
         steps = values.get("steps", 50_000) if isinstance(values, dict) else None
         if not isinstance(steps, int | float) or steps % 1:
-            return values  # to be refused: no whole number
+            return values  # not a whole number: refused later
         default = {"eval_interval": 10, "checkpoint_interval": 10, "log_interval": 50}
         given = {k: v for k, v in values.items() if v is not None}
         return {**{k: max(1, int(steps) // share) for k, share in default.items()}, **given}

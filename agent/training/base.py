@@ -1,4 +1,4 @@
-"""What online and offline training share: agent, learner, replay, random numbers, listeners."""
+"""Base of online and offline training: agent, learner, replay, random numbers, listeners."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from worldplan.envs import EnvironmentSpec
 
 
 class Training:
-    """An agent and what trains it, for environments with a spec.
+    """An agent and its learner, for environments with a spec.
 
     Raises:
         ValueError: the family of world models learns nothing.
     """
 
-    replay: Replay  # its maker knows how large
+    replay: Replay  # made by the subclass, which knows its size
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Training:
         torch.manual_seed(config.seed)
         self.agent = Agent(config.agent, spec, execution)
         self.learner = self.agent.make_learner()
-        # Streams of their own, so that acting and learning do not shift each other's numbers.
+        # Separate generators: acting does not change the random numbers of learning.
         self.learning = self.agent.generator(self.learning_seed(config.seed))
         self.sampling = np.random.default_rng(config.seed)
         self.listeners = Listeners(listeners)
@@ -63,34 +63,34 @@ class Training:
 
     @staticmethod
     def learning_seed(seed: int) -> int:
-        """Of the noise in updates, in a run with this seed."""
+        """Seed of the noise in updates, in a run with this seed."""
         return seed + 1
 
     @property
-    def past(self) -> int:
-        """Steps before a window that are filtered into the state."""
+    def context_steps(self) -> int:
+        """Number of steps before a window that are filtered into the state."""
         return self.agent.model.context - 1
 
     def update(self) -> dict[str, Tensor]:
-        """One gradient update on windows from the replay; its metrics, still as tensors."""
+        """Makes a gradient update on windows from the replay; returns its metrics, as tensors."""
         c = self.config.agent.learner
-        batch = self.replay.sample(self.sampling, c.batch_size, self.past, c.horizon)
+        batch = self.replay.sample(self.sampling, c.batch_size, self.context_steps, c.horizon)
         return self.learner.update(batch, self.learning)
 
-    def look(self, number: int) -> tuple[Batch, torch.Generator]:
-        """Windows of one step to measure the model on, and random numbers for it.
+    def diagnostic_batch(self, number: int) -> tuple[Batch, torch.Generator]:
+        """Windows of one step to measure the model on, and a generator for it.
 
-        Both are a function of `number`: looking does not change the run.
+        Both depend on `number` alone: measuring does not change the run.
         """
-        batch = self.replay.sample(np.random.default_rng(number), 512, self.past, 1)
+        batch = self.replay.sample(np.random.default_rng(number), 512, self.context_steps, 1)
         return batch.to(self.agent.device), self.agent.generator(number)
 
     def diagnose(self, number: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Measures of the model, see `diagnose`, and how well z's bands are calibrated.
+        """Measures of the model, see `diagnose`, and coverage of its bands, see `band_coverage`.
 
-        Warns once when embeddings collapse.
+        Warns once when embeddings collapse. There are no bands without z.
         """
-        batch, generator = self.look(number)
+        batch, generator = self.diagnostic_batch(number)
         measures = diagnose(self.agent.model, batch, generator)
         bands = {}
         if self.agent.model.latent_dim:

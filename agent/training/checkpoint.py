@@ -1,11 +1,11 @@
-"""Checkpoints: tensors as safetensors, all else as JSON, so that loading one cannot run code.
+"""Checkpoints: tensors as safetensors, the rest as JSON, so that loading one cannot run code.
 
     run_dir/checkpoints/step_000012000/tensors.safetensors
                                        state.json        format, versions, the caller's state
     run_dir/checkpoints/latest                           name of the newest complete one
 
-A checkpoint is written under another name, synced and renamed, and `latest` replaced only then: a
-kill or power cut at any moment leaves the former one in place.
+A checkpoint is written under another name, synced and renamed; only then is `latest` replaced. A
+kill or power cut at any moment leaves the previous checkpoint in place.
 """
 
 import importlib.metadata
@@ -25,12 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT, READABLE = 2, (1, 2)  # written, and read
-DECISIVE = ("worldplan", "torch", "gymnasium", "mujoco")  # another version may act otherwise
+FORMAT, READABLE = 2, (1, 2)  # the one that is written, and those that are read
+DECISIVE = ("worldplan", "torch", "gymnasium", "mujoco")  # another version may act differently
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a run's numbers depend on, by package name, and Python's."""
+    """Versions of Python and of the packages that results depend on, by name."""
     return {
         **{name: _version(name) for name in (*DECISIVE, "numpy")},
         "python": platform.python_version(),
@@ -40,11 +40,15 @@ def versions() -> dict[str, str]:
 def save(
     run_dir: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2
 ) -> Path:
-    """Write a checkpoint and make it the latest; of the older ones only `keep` - 1 stay.
+    """Writes a checkpoint and makes it the latest; keeps `keep` - 1 of the older ones.
 
-    `state` must be JSON-able: tuples come back as lists, keys as strings. Tensors may share memory
-    or lie on any device; they come back apart. Raises TypeError for a state that JSON cannot hold
-    and OSError for a full disk, both with the former checkpoint in place.
+    Args:
+        tensors: on any device; they may share memory, but do not when they are read.
+        state: JSON; tuples are read as lists, and keys as strings.
+
+    Raises:
+        TypeError: JSON cannot hold the state. The previous checkpoint stays in place.
+        OSError: the disk is full; likewise.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
@@ -54,9 +58,9 @@ def save(
     folder = run_dir / "checkpoints"
     name = f"step_{step:09d}"
     if _latest(folder) == name:
-        name += "_again"  # the same step twice: the first one stays until the second is there
+        name += "_again"  # the same step twice: the first one stays until the second is complete
     final, draft = folder / name, folder / f".{name}.tmp"
-    for leftover in (*folder.glob(".*.tmp"), final):  # of a save that was cut off
+    for leftover in (*folder.glob(".*.tmp"), final):  # of an interrupted save
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
     # Safetensors refuses tensors that share memory or are not contiguous.
@@ -78,7 +82,7 @@ def save(
     _sync(folder)
 
     others = sorted(path for path in folder.glob("step_*") if path != final)
-    # A later one is the end of a run that was cut off and resumed from before it.
+    # A later one is from a run that was interrupted, and resumed from an earlier checkpoint.
     older = [path for path in others if path < final][-keep + 1 :] if keep > 1 else []
     for path in others:
         if path not in older:
@@ -87,10 +91,11 @@ def save(
 
 
 def find(path: Path) -> Path:
-    """The checkpoint folder meant by `path`: a run's latest, or a checkpoint folder itself.
+    """The checkpoint folder of `path`: the latest of a run, or `path` itself.
 
-    Raises FileNotFoundError where nothing is and ValueError for what is no run; both name the runs
-    nearby.
+    Raises:
+        FileNotFoundError: there is nothing at `path`; the message names the runs nearby.
+        ValueError: `path` is not a run; likewise.
     """
     if (path / "state.json").is_file():
         return path
@@ -108,8 +113,11 @@ def find(path: Path) -> Path:
 def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors, on `device`, and state of the checkpoint folder `path`, as given to `save`.
 
-    Warns if decisive packages have other versions now. Raises ValueError for another format or
-    damaged files, FileNotFoundError for missing ones.
+    Warns if the packages that decide results have other versions now.
+
+    Raises:
+        ValueError: another format, or damaged files.
+        FileNotFoundError: a file is missing.
     """
     now = versions()
     try:
@@ -138,7 +146,7 @@ def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
 
 
 def flatten(name: str, tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """`tree` of dicts and lists as JSON: its tensors move to `tensors`, under names from `name`."""
+    """Dicts and lists as JSON; their tensors move to `tensors`, named `name`.something."""
     if isinstance(tree, Tensor):
         tensors[name] = tree
         return {"tensor": name}
@@ -150,7 +158,7 @@ def flatten(name: str, tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """Inverse of `flatten`, but for what JSON changes; tensors are copied."""
+    """Inverse of `flatten`, except for what JSON changes; tensors are copied."""
     if isinstance(tree, dict):
         if tree.keys() == {"tensor"}:
             return tensors[tree["tensor"]].clone()
@@ -163,7 +171,7 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
 def optimizer_tensors(
     name: str, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as tensors, named `name`.something, and JSON."""
+    """The optimizer's state as tensors, whose names begin with `name`, and JSON."""
     tensors: dict[str, Tensor] = {}
     return tensors, flatten(name, optimizer.state_dict(), tensors)
 
@@ -174,13 +182,15 @@ def load_optimizer(
     tensors: dict[str, Tensor],
     state: dict[str, Any],
 ) -> None:
-    """Inverse of `optimizer_tensors`, bit for bit; other entries of `tensors` do no harm.
+    """Inverse of `optimizer_tensors`, bit for bit; other entries of `tensors` are ignored.
 
-    Raises ValueError if the optimizer has other parameter groups, KeyError if tensors are missing.
+    Raises:
+        ValueError: the optimizer has other parameter groups.
+        KeyError: tensors are missing.
     """
     content = unflatten(state, tensors)
     content["state"] = {int(index): values for index, values in content["state"].items()}
-    # JSON knows no tuples; the optimizer's own groups tell where they stood.
+    # JSON has no tuples; the groups of the optimizer show where they were.
     for saved, group in zip(content["param_groups"], optimizer.param_groups, strict=False):
         for key, value in saved.items():
             if isinstance(value, list) and isinstance(group.get(key), tuple):
@@ -189,7 +199,7 @@ def load_optimizer(
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, Any]:
-    """State of a `default_rng` generator as JSON. A torch.Generator's is a tensor already."""
+    """State of a `default_rng` generator as JSON. (That of a torch.Generator is a tensor.)"""
     return dict(rng.bit_generator.state)
 
 
@@ -211,7 +221,7 @@ def _latest(folder: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold what was written; Windows cannot sync a folder and need not."""
+    """Flushes a file or folder to the disk; Windows cannot sync a folder, and need not."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -222,7 +232,7 @@ def _sync(path: Path) -> None:
 
 
 def _suggestion(path: Path) -> str:
-    """Runs nearby, the likeliest first."""
+    """A sentence that names runs nearby, the most similar names first."""
     nearby = {str(run): run for place in (path, path.parent, Path("runs")) for run in _runs(place)}
     names = {run.name: text for text, run in nearby.items()}
     if close := get_close_matches(path.name, names, n=3):

@@ -1,7 +1,7 @@
-"""Learning curves: CSV files that grow by a row at a time, the same after a resume as without.
+"""Learning curves: CSV files that grow row by row. A resumed run writes the same file.
 
-Each row is complete once `append` returns. Floats are written with all their digits, so reading
-gives back the same numbers and equal runs give equal files.
+Each row is complete once `append` returns. Floats are written with all digits: reading gives the
+same numbers, and equal runs give equal files.
 """
 
 import csv
@@ -13,11 +13,14 @@ from pathlib import Path
 
 
 class Curve:
-    """A curve to write to `path`. Columns are those of the first row, `step` among them.
+    """A curve to write to `path`. The first row sets the columns; `step` must be one of them.
 
-    With `resume_step`, rows up to that step stay and later ones, which the resumed run will write
-    again, go; without it an old file is replaced. Raises ValueError for an old file that is no
-    curve.
+    Args:
+        resume_step: of a resumed run. Rows up to this step stay; later ones are removed, because
+            the run will write them again. None: an old file is replaced.
+
+    Raises:
+        ValueError: the old file of a resumed run is not a curve.
     """
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
@@ -39,7 +42,7 @@ class Curve:
         os.replace(draft, path)
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Write a row. Raises ValueError unless it has the columns of the first, in any order."""
+        """Writes a row. Raises ValueError unless it has the columns of the first, in any order."""
         if "step" not in row:
             raise ValueError(f"a curve's row needs a step, got {', '.join(row)}")
         columns = list(row) if self.columns is None else self.columns
@@ -55,15 +58,17 @@ class Curve:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Rows of a curve, by column; a last line that is still being written is left out.
+    """Rows of a curve, by column, without a last line that is still being written.
 
-    Raises FileNotFoundError, or ValueError naming the line that cannot be read.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line cannot be read; the message gives its number.
     """
     return _parse(path, _lines(path))
 
 
 def _text(value: float) -> str:
-    # Plain numbers first: the repr of NumPy's names their type.
+    # Converted, because the repr of NumPy's numbers contains their type.
     return repr(int(value) if isinstance(value, Integral) else float(value))
 
 
@@ -74,7 +79,7 @@ def _line(values: Iterable[str]) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    """Complete lines, with their ends: a kill may have cut off the last one."""
+    """Complete lines, with their ends: a killed run may leave a part of a line."""
     with path.open(encoding="utf-8", newline="") as file:
         return [line for line in file if line.endswith("\n")]
 
@@ -95,6 +100,6 @@ def _parse(path: Path, lines: list[str]) -> list[dict[str, float]]:
 
 
 def _write(path: Path, text: str, mode: str) -> None:
-    # Closed after each row, so a row that was appended outlives a kill.
+    # Closed after each row, so that a kill loses no row.
     with path.open(mode, encoding="utf-8", newline="") as file:
         file.write(text)

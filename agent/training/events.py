@@ -1,4 +1,4 @@
-"""What a training run announces, and who may listen: progress, files, other tools, a user.
+"""Events of a training run, and the listeners that they are sent to.
 
 class Stopper(Listener):
     def on_evaluation(self, event):
@@ -19,18 +19,18 @@ from worldplan.agent.evaluation.evaluate import Evaluation
 
 
 class Run(Protocol):
-    """The run that one listens to."""
+    """A training run, as its listeners see it."""
 
     config: RunConfig
     run_dir: Path
     agent: Agent
     step: int  # decisions so far, over all environments
-    stop: str | None  # set it to a reason, and the run ends after the step
+    stop: str | None  # set it to a reason to end the run after this step
 
 
 @dataclass(frozen=True)
 class StepEvent:
-    """A decision of each environment."""
+    """Each environment made one decision."""
 
     step: int  # decisions so far, over all environments
     steps_per_second: float
@@ -38,7 +38,7 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpisodeEvent:
-    """An episode that was collected."""
+    """An episode ended while collecting."""
 
     step: int
     total: float  # undiscounted return
@@ -47,7 +47,7 @@ class EpisodeEvent:
 
 @dataclass(frozen=True)
 class UpdateEvent:
-    """Figures after a gradient update; announced every `log_interval` decisions."""
+    """Metrics after a gradient update; sent every `log_interval` decisions."""
 
     step: int
     groups: Mapping[str, Mapping[str, float]]  # such as loss, model, time -> name -> value
@@ -55,7 +55,7 @@ class UpdateEvent:
 
 @dataclass(frozen=True)
 class EvaluationEvent:
-    """Held-out episodes."""
+    """Held-out episodes were played."""
 
     step: int
     frames: int
@@ -66,22 +66,22 @@ class EvaluationEvent:
 
 @dataclass(frozen=True)
 class CheckpointEvent:
-    """A checkpoint that is complete."""
+    """A checkpoint is complete."""
 
     step: int
     path: Path
 
 
 class Listener:
-    """Override what you want to hear. `run` is the run that one listens to.
+    """Base of listeners: override the methods of the events you need. `run` is the run.
 
-    Listeners are called in the training process, between its steps. What they raise ends the run.
+    Methods are called in the training process, between its steps. An exception ends the run.
     """
 
     run: Run
 
     def on_start(self, run: Run) -> None:
-        """Before the first step, of a resumed run too."""
+        """Before the first step, also of a resumed run."""
         self.run = run
 
     def on_step(self, event: StepEvent) -> None: ...
@@ -101,35 +101,35 @@ class Listener:
 
 
 class Listeners(Listener):
-    """Tells several listeners, in their order."""
+    """Sends events to several listeners, in order."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self.all = list(listeners)
 
     def on_start(self, run: Run) -> None:
-        self._tell("on_start", run)
+        self._send("on_start", run)
 
     def on_step(self, event: StepEvent) -> None:
-        self._tell("on_step", event)
+        self._send("on_step", event)
 
     def on_episode(self, event: EpisodeEvent) -> None:
-        self._tell("on_episode", event)
+        self._send("on_episode", event)
 
     def on_update(self, event: UpdateEvent) -> None:
-        self._tell("on_update", event)
+        self._send("on_update", event)
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        self._tell("on_evaluation", event)
+        self._send("on_evaluation", event)
 
     def on_checkpoint(self, event: CheckpointEvent) -> None:
-        self._tell("on_checkpoint", event)
+        self._send("on_checkpoint", event)
 
     def on_warning(self, text: str) -> None:
-        self._tell("on_warning", text)
+        self._send("on_warning", text)
 
     def on_end(self) -> None:
-        self._tell("on_end")
+        self._send("on_end")
 
-    def _tell(self, what: str, *event: Any) -> None:
+    def _send(self, method: str, *event: Any) -> None:
         for listener in self.all:
-            getattr(listener, what)(*event)
+            getattr(listener, method)(*event)

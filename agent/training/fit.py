@@ -30,19 +30,19 @@ _SHOWN = "consistency", "effective_rank", "model_error", "action_sensitivity"
 def fit(
     config: RunConfig, episodes: list[Episode], run_dir: Path, updates: int, console: Console
 ) -> Agent:
-    """Trains Enc and Pred on episodes, and leaves a checkpoint that `load` takes.
+    """Trains Enc and Pred on episodes, and writes a checkpoint for `load`.
 
     The agent has learned no reward: it plans after `Agent.aim` or `Agent.minimise`.
-    Diagnostics go to `fit.csv` in run_dir, ten times.
+    Ten rows of diagnostics are written to `fit.csv` in run_dir.
 
     Raises:
-        ValueError: observations or actions of other sizes than the task's, or not finite.
+        ValueError: observations or actions have other shapes than the task's, or are not finite.
     """
     return Fit(config, episodes, run_dir, console).run(updates)
 
 
 class FitRecord(Listener):
-    """Diagnostics, in the terminal and as `fit.csv`."""
+    """Writes diagnostics to the terminal and to `fit.csv`."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -53,8 +53,8 @@ class FitRecord(Listener):
     def on_update(self, event: UpdateEvent) -> None:
         row = {"step": event.step, **event.groups["loss"], **event.groups["model"]}
         self.curve.append(row)
-        said = "  ".join(f"{name} {row[name]:.3g}" for name in _SHOWN if name in row)
-        self.console.print(f"{event.step:>7,}: {said}")
+        shown = "  ".join(f"{name} {row[name]:.3g}" for name in _SHOWN if name in row)
+        self.console.print(f"{event.step:>7,}: {shown}")
 
     def on_warning(self, text: str) -> None:
         self.console.print(f"[yellow]warning: {text}[/yellow]")
@@ -68,8 +68,8 @@ class Fit(Training):
     ) -> None:
         spec = _spec(config.env, episodes)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
-        assert not self.agent.has_policy, "nothing here reads a reward"
-        self.replay = _remember(episodes, run_dir / "replay", spec)
+        assert not self.agent.has_policy, "the data set has no rewards"
+        self.replay = _fill_replay(episodes, run_dir / "replay", spec)
         self.learner.observe(torch.from_numpy(np.concatenate([e.observation for e in episodes])))
 
     @staticmethod
@@ -77,7 +77,7 @@ class Fit(Training):
         return seed
 
     def run(self, updates: int) -> Agent:
-        """So many gradient updates."""
+        """Makes `updates` gradient updates; returns the agent."""
         self.listeners.on_start(self)
         with Progress(console=self.console) as progress:
             for update in progress.track(range(updates), description="fitting"):
@@ -98,7 +98,7 @@ class Fit(Training):
 
 
 def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
-    """Of the task, which its data must fit."""
+    """The spec of the task. Raises ValueError if the data does not fit it."""
     world = make_env(env)
     spec = EnvironmentSpec.of(world, env)
     world.close()
@@ -112,7 +112,7 @@ def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
     return spec
 
 
-def _remember(episodes: list[Episode], folder: Path, spec: EnvironmentSpec) -> Replay:
+def _fill_replay(episodes: list[Episode], folder: Path, spec: EnvironmentSpec) -> Replay:
     capacity = sum(len(e.observation) for e in episodes)
     replay = Replay(folder, spec, 1, capacity, slack=0)
     for e in episodes:

@@ -1,4 +1,4 @@
-"""Agents to and from checkpoints."""
+"""Saves agents to checkpoints and loads them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from worldplan.envs import EnvironmentSpec, make_env
 
 
 def identity(config: RunConfig, spec: EnvironmentSpec) -> dict[str, Any]:
-    """What tells how the agent of a checkpoint is made, as JSON."""
+    """Configuration and spec, from which the agent of a checkpoint is made, as JSON."""
     return {"config": config_json(config), "spec": spec.to_json()}
 
 
 def read_config(state: Mapping[str, Any]) -> RunConfig:
-    """Of a checkpoint's state, this version's or an older one's."""
+    """The configuration in a checkpoint's state, of this version or an older one."""
     return RunConfig.model_validate(modernised(state["config"]))
 
 
 def read_spec(state: Mapping[str, Any], config: RunConfig) -> EnvironmentSpec:
-    """Likewise: two numbers stood there once."""
+    """The spec in a checkpoint's state. Format 1 has two numbers in its place."""
     if "spec" in state:
         return EnvironmentSpec.from_json(state["spec"], config.env)
     return EnvironmentSpec.vectors(state["observation_dim"], state["action_dim"], config.env)
 
 
-def learning(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What the learner adds: trained weights, optimiser and the scale of values; and JSON."""
+def learner_state(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of the learner (weights, optimiser, scale of values), and JSON of its optimiser."""
     tensors, optimizer = checkpoint.optimizer_tensors("optimizer", learner.optimizer)
     tensors["learner.value_scale"] = learner.value_scale
     for name, part in (("model", learner.model), ("heads", learner.heads)):
@@ -44,8 +44,10 @@ def learning(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, optimizer
 
 
-def load_learning(learner: Learner, tensors: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
-    """Inverse of `learning`."""
+def load_learner_state(
+    learner: Learner, tensors: dict[str, Tensor], optimizer: dict[str, Any]
+) -> None:
+    """Inverse of `learner_state`."""
     checkpoint.load_optimizer("optimizer", learner.optimizer, tensors, optimizer)
     learner.value_scale.copy_(tensors["learner.value_scale"])
     learner.model.load_state_dict(under("learner.model.", tensors))
@@ -56,12 +58,12 @@ def load(path: str | Path, *, compiled: bool = False, device: Device = "auto") -
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
         agent = load("runs/cheetah-run-0")
-        action = agent.act(observation)  # as `make_env(config.env)` shows it
+        action = agent.act(observation)  # of `make_env(config.env)`
 
-    It acts and does not learn: no optimiser is loaded.
+    The optimiser is not loaded: the agent only acts.
 
     Raises:
-        ValueError, FileNotFoundError: not a run; the text names what is there.
+        ValueError, FileNotFoundError: not a run; the message names runs nearby.
     """
     return load_with_config(path, compiled=compiled, device=device)[0]
 
@@ -69,7 +71,7 @@ def load(path: str | Path, *, compiled: bool = False, device: Device = "auto") -
 def load_with_config(
     path: str | Path, *, compiled: bool = False, device: Device = "auto"
 ) -> tuple[Agent, RunConfig]:
-    """As `load`, with the run's resolved configuration."""
+    """As `load`; also returns the run's resolved configuration."""
     tensors, state = checkpoint.read(checkpoint.find(Path(path)))
     config = read_config(state)
     how = config.compile if compiled else "off"
@@ -80,7 +82,7 @@ def load_with_config(
 
 
 def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
-    """A new agent, untrained: all that a family needs which learns nothing."""
+    """A new, untrained agent; for a family that learns nothing it is complete."""
     world = make_env(config.env)
     spec = EnvironmentSpec.of(world, config.env)
     world.close()

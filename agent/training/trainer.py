@@ -5,9 +5,12 @@ Shapes: B environments, D observation, A action.
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import torch
@@ -38,14 +41,13 @@ from worldplan.agent.training.listeners.curves import CurveFiles
 from worldplan.agent.training.listeners.films import Films
 from worldplan.agent.training.listeners.progress import ProgressLine
 from worldplan.agent.training.listeners.tensorboard import TensorBoard
-from worldplan.agent.training.signals import heard
 from worldplan.envs import EnvironmentFault, make_vector
 
 
 class Trainer(Training):
-    """One run: everything it needs, and the loop. `resume` continues a run folder's checkpoint.
+    """One training run. `resume` continues it from the latest checkpoint of its folder.
 
-    Beside the listeners given, a progress line, files and TensorBoard listen.
+    In addition to the given listeners there are a progress line, CSV files and TensorBoard.
     """
 
     def __init__(
@@ -64,14 +66,14 @@ class Trainer(Training):
         own += [TensorBoard(run_dir)]
         super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners])
         self.acting = self.agent.generator(config.seed)
-        # A random start is there to learn from.
+        # Training begins with random actions.
         self.actor = Switch(
             self.agent.actor("random"),
             self.agent.actor("planner", explore=True),
             lambda: self.step < config.seed_steps,
         )
         self.episode = 0  # number of the next one
-        self.debt = 0.0  # updates owed
+        self.updates_due = 0.0
         self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
         capacity = config.replay.capacity
         self.replay = Replay(
@@ -86,7 +88,7 @@ class Trainer(Training):
             self._restore()
         else:
             restore.save_config(config, run_dir)
-            self._save()  # a kill before the first episodes are over finds this one
+            self._save()  # so that a run killed in its first episode can be resumed
         self.began = time.perf_counter() - self.clock["total"]
         size = sum(p.numel() for p in self.learner.parameters)
         disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
@@ -94,14 +96,14 @@ class Trainer(Training):
         self.result: Evaluation | None = None
 
     def run(self) -> Evaluation:
-        """Trains until solved, told to stop, or out of steps; then evaluates.
+        """Trains until the task is solved, `stop` is set, or all steps are made; then evaluates.
 
         Raises:
-            EnvironmentFault: the simulator failed; all up to its last good step is saved.
-            KeyboardInterrupt: a signal came; all is saved.
+            EnvironmentFault: the simulator failed; the run is saved up to its last good step.
+            KeyboardInterrupt: SIGINT or SIGTERM was received; the run is saved.
         """
         self.began = time.perf_counter() - self.clock["total"]
-        with heard(self._stop):
+        with _on_signal(self._stop):
             self.listeners.on_start(self)
             try:
                 while self.step < self.config.steps and self.stop is None:
@@ -117,7 +119,7 @@ class Trainer(Training):
         return self._finish()
 
     def _collect(self) -> None:
-        """Episodes of all environments, from a common start to a checkpoint or the end."""
+        """Plays episodes in all environments, from a common reset to a checkpoint or the end."""
         c, batch = self.config, self.config.num_envs
         returns, lengths = np.zeros(batch), np.zeros(batch, np.int64)
         checkpoint_due = False
@@ -145,30 +147,30 @@ class Trainer(Training):
 
             checkpoint_due |= self._due(before, c.checkpoint_interval)
             over = self.stop is not None or self.step >= c.steps
-            # Checkpoints fall between episodes, so that nothing of the simulator need be saved.
-            # Those of other environments still under way are cut short there, as truncated.
+            # Checkpoints are between episodes, so that no state of the simulator has to be saved.
+            # Unfinished episodes of the other environments are truncated there.
             if over or (checkpoint_due and event.done[0]):
                 self._save()
                 return
 
     def _seeds(self) -> Iterator[int]:
-        """Of the episodes to come, each from its number."""
+        """Seeds of the next episodes; each depends on the episode's number alone."""
         while True:
             self.episode += 1
             yield training_seed(self.config.seed, self.episode - 1)
 
     def _update(self) -> dict[str, Tensor]:
-        """Gradient updates owed; the random start is paid for at once when it ends."""
+        """Makes the gradient updates that are due; those for the random start come when it ends."""
         c = self.config
         if self.step + c.num_envs < c.seed_steps:
             return {}
         began = time.perf_counter()
-        first = self.learner.updates == 0 and self.debt == 0
-        self.debt += c.updates_per_step * (c.seed_steps if first else c.num_envs)
+        first = self.learner.updates == 0 and self.updates_due == 0
+        self.updates_due += c.updates_per_step * (c.seed_steps if first else c.num_envs)
         metrics: dict[str, Tensor] = {}
-        for _ in range(int(self.debt)):
+        for _ in range(int(self.updates_due)):
             metrics = self.update()
-        self.debt -= int(self.debt)
+        self.updates_due -= int(self.updates_due)
         self.clock["update"] += time.perf_counter() - began
         return metrics
 
@@ -176,11 +178,11 @@ class Trainer(Training):
         return before // interval != self.step // interval
 
     def _seconds(self) -> float:
-        """Since the start, over all sessions of the run."""
+        """Training time, with the time before a resume."""
         return time.perf_counter() - self.began
 
     def _log(self, metrics: dict[str, Tensor]) -> None:
-        """Losses, diagnostics and times."""
+        """Sends losses, diagnostics and times to the listeners."""
         measures, bands = self.diagnose(self.step)
         decisions = max(1, self.step - self.config.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}
@@ -190,7 +192,7 @@ class Trainer(Training):
         self.listeners.on_update(UpdateEvent(self.step, groups))
 
     def _evaluate(self) -> None:
-        """One row of the learning curve."""
+        """Evaluates: one row of the learning curve."""
         c = self.config
         began = time.perf_counter()
         seeds = held_out_seeds(c.eval_episodes)
@@ -203,7 +205,7 @@ class Trainer(Training):
         frames = self.step * c.env.action_repeat
         self.listeners.on_evaluation(EvaluationEvent(self.step, frames, planner, policy, optimism))
         if c.solved is not None and planner.returns.min() >= c.solved:
-            # A few good episodes may be chance; stop only if all of the final evaluation agree.
+            # A few good episodes may be chance: the final evaluation must agree.
             self.result = self._final_evaluation()
             if self.result.returns.min() >= c.solved:
                 self.stop = "solved"
@@ -215,7 +217,7 @@ class Trainer(Training):
         return result
 
     def _finish(self) -> Evaluation:
-        """The last evaluation, on more episodes; `result.json`."""
+        """Makes the final evaluation, on more episodes, and writes `result.json`."""
         c = self.config
         result = self.result if self.stop == "solved" else self._final_evaluation()
         assert result is not None
@@ -228,16 +230,16 @@ class Trainer(Training):
         write_json(self.run_dir / "result.json", report)
         return result
 
-    def _stop(self, signal: str) -> None:
-        """Lets the step finish first."""
-        self.stop = signal
+    def _stop(self, signal_name: str) -> None:
+        """Ends the run after the current step."""
+        self.stop = signal_name
 
     def _save(self) -> None:
-        """Everything that the next step depends on; episodes must be over."""
+        """Saves everything that the next step depends on, between episodes."""
         if self.step:
             self.clock["total"] = self._seconds()
-        learnt, optimizer = restore.learning(self.learner)
-        tensors = self.agent.weights() | learnt
+        learner, optimizer = restore.learner_state(self.learner)
+        tensors = self.agent.weights() | learner
         tensors["random.acting"] = self.acting.get_state()
         tensors["random.learning"] = self.learning.get_state()
         state = {
@@ -247,7 +249,7 @@ class Trainer(Training):
             "replay": self.replay.state(),
             "counters": {
                 "step": self.step, "episode": self.episode, "updates": self.learner.updates,
-                "debt": self.debt,
+                "debt": self.updates_due,
             },
             "clock": self.clock,
         }  # fmt: skip
@@ -259,12 +261,29 @@ class Trainer(Training):
         """Inverse of `_save`."""
         tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
         self.agent.load_weights(tensors)
-        restore.load_learning(self.learner, tensors, state["optimizer"])
+        restore.load_learner_state(self.learner, tensors, state["optimizer"])
         self.acting.set_state(tensors["random.acting"])
         self.learning.set_state(tensors["random.learning"])
         checkpoint.set_rng_state(self.sampling, state["sampling"])
         self.replay.restore(state["replay"])
         counters = state["counters"]
-        self.step, self.episode, self.debt = (counters[k] for k in ("step", "episode", "debt"))
+        self.step, self.episode, self.updates_due = (
+            counters[k] for k in ("step", "episode", "debt")
+        )
         self.learner.updates = counters["updates"]
         self.clock = state["clock"]
+
+
+@contextmanager
+def _on_signal(stop: Callable[[str], None]) -> Iterator[None]:
+    """Within it, SIGINT (Ctrl-C) and SIGTERM only call `stop` with the name of the signal."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop(signal.Signals(number).name)
+
+    former = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

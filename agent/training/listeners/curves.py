@@ -1,4 +1,4 @@
-"""Files of a run: `curve.csv` of evaluations, `episodes.csv` of collected ones."""
+"""Files of a run: `curve.csv` of evaluations, `episodes.csv` of collected episodes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run
 
 
-def row_of(event: EvaluationEvent) -> dict[str, float]:
-    """A row of the learning curve. The return of a policy that there is not is NaN."""
+def curve_row(event: EvaluationEvent) -> dict[str, float]:
+    """A row of the learning curve. `policy_return` is NaN without a policy."""
     planner, policy = event.planner, event.policy
     return {
         "step": event.step,
@@ -28,8 +28,8 @@ def row_of(event: EvaluationEvent) -> dict[str, float]:
 class CurveFiles(Listener):
     """Writes the CSV files.
 
-    Columns are a function of seed and configuration alone, never of the clock, so that a resumed
-    run can be compared with an uninterrupted one byte by byte; times go to TensorBoard.
+    Columns depend on seed and configuration alone, not on the clock: a resumed run writes the same
+    bytes as an uninterrupted one. Times are in TensorBoard.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -44,4 +44,4 @@ class CurveFiles(Listener):
         self.episodes.append({"step": event.step, "return": event.total, "length": event.length})
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        self.curve.append(row_of(event))
+        self.curve.append(curve_row(event))

@@ -1,4 +1,4 @@
-"""A progress line in the terminal, and a line for each evaluation above it."""
+"""A progress line in the terminal, and above it a line for each evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Liste
 
 
 class ProgressLine(Listener):
-    """Says how far the run is."""
+    """Shows the progress of a run."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard."""
+"""Logs of a run for TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from worldplan.agent.training.events import (
     Run,
     UpdateEvent,
 )
-from worldplan.agent.training.listeners.curves import row_of
-from worldplan.agent.training.listeners.films import film_of
+from worldplan.agent.training.listeners.curves import curve_row
+from worldplan.agent.training.listeners.films import film_path
 
 
 class TensorBoard(Listener):
-    """Writes scalars, settings and films to `logs` in the run's folder."""
+    """Writes scalars, settings and films to the folder `logs` of a run."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -34,8 +34,7 @@ class TensorBoard(Listener):
         self.writer = SummaryWriter(str(self.run_dir / "logs"), purge_step=run.step or None)
         settings: Mapping[str, Any] = run.config.model_dump(mode="json")
         self.writer.add_text("config", f"```\n{json.dumps(settings, indent=2)}\n```")
-        # TensorBoard takes numbers and texts only. `add_hparams` would do, but opens a run of its
-        # own for it.
+        # TensorBoard takes only numbers and strings. `add_hparams` would create a run of its own.
         flat = {k: v if isinstance(v, int | float) else str(v) for k, v in dotted(settings)}
         for summary in hparams(flat, {"evaluation/return": None}):  # type: ignore[no-untyped-call]
             self._add(summary)
@@ -48,15 +47,15 @@ class TensorBoard(Listener):
             self._scalars(group, values, event.step)
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        row = row_of(event)
+        row = curve_row(event)
         self._scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, event.step)
         self._scalars("optimism", event.optimism, event.step)
-        video = film_of(self.run_dir, event.step)
+        video = film_path(self.run_dir, event.step)
         if video.exists():
             self.film(video, event.step)
 
     def film(self, video: Path, step: int) -> None:
-        """A film, as an animated image: TensorBoard's own videos need moviepy."""
+        """Adds a film as an animated image: TensorBoard's videos need moviepy."""
         gif, height, width = animation(video)
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         self._add(Summary(value=[Summary.Value(tag="evaluation/episode", image=image)]), step)
