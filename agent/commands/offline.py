@@ -1,4 +1,4 @@
-"""Commands for models trained from triples (x, a, x') alone: collect, fit."""
+"""Commands for models that are trained from triples (x, a, x') alone: collect, fit."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from worldplan.agent.commands.terminal import Overrides, console, plainly, unused, will_write
+from worldplan.agent.commands.terminal import Overrides, console, new_run_dir, plainly, will_write
 from worldplan.agent.config.names import one_of
 
 
 def collect(
     task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
     overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="decisions, over all episodes")] = 20_000,
+    steps: Annotated[int, typer.Option(min=1, help="decisions in all episodes together")] = 20_000,
     out: Annotated[Path, typer.Option(help="the .npz to write")] = Path("transitions.npz"),
-    actor: Annotated[str, typer.Option(help="noise (pink in time) or random")] = "noise",
+    actor: Annotated[str, typer.Option(help="noise (pink) or random (uniform)")] = "noise",
 ) -> None:
-    """Collect transitions without reward or aim, for `worldplan fit`."""
+    """Collect transitions for `worldplan fit`, with an actor that follows no reward or goal."""
     from worldplan.agent.acting.collect import Collector
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
@@ -45,7 +45,7 @@ def fit(
     overrides: Overrides = None,
     updates: Annotated[int, typer.Option(min=1, help="gradient updates")] = 3000,
 ) -> None:
-    """Train Enc and Pred from triples (x, a, x') of a data set alone: no reward, no acting."""
+    """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.config.presets import load_preset
     from worldplan.agent.data.dataset import read_dataset
@@ -55,9 +55,9 @@ def fit(
 
     with plainly():
         config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
-        run_dir = unused(config)
+        run_dir = new_run_dir(config)
         source, _, name = dataset.partition(":")
         episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
         console.print(f"[bold]{task}[/bold]  {dataset}  seed {config.seed}  -> {run_dir}")
         train_model(config, episodes, run_dir, updates, console)
-        console.print(f"diagnostics: {run_dir / 'fit.csv'}; play it: worldplan evaluate {run_dir}")
+        console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: worldplan evaluate {run_dir}")

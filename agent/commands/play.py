@@ -1,4 +1,4 @@
-"""Commands that play episodes: evaluate, rollout."""
+"""Commands that play held-out episodes: evaluate, rollout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evaluate(
     episodes: Episodes = 20,
     out: Annotated[Path | None, typer.Option(help="write the summary to this JSON file")] = None,
 ) -> None:
-    """Play held-out episodes without exploration and sum them up."""
+    """Play held-out episodes without exploration; print mean return and 95% interval."""
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
     from worldplan.agent.evaluation.statistics import summary

@@ -1,4 +1,4 @@
-"""What commands share: settings, where they print and write, and how they fail."""
+"""Shared by the commands: arguments, output, files to write, and errors."""
 
 from __future__ import annotations
 
@@ -44,24 +44,28 @@ def plainly() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
-def unused(config: Any) -> Path:
-    """The folder of a new run."""
+def new_run_dir(config: Any) -> Path:
+    """The folder of a new run.
+
+    Raises:
+        FileExistsError: it holds a run already.
+    """
     name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
     new = Path("runs") / name
     run_dir: Path = config.run_dir or new
     if (run_dir / "config.yaml").exists():
-        going_on = f"go on with it by `worldplan train --resume {run_dir}`, or "
+        resume = f"resume it by `worldplan train --resume {run_dir}`, or "
         if (run_dir / "fit.csv").exists():
-            going_on = ""  # a fit is not gone on with
-        raise FileExistsError(f"{run_dir} already holds a run; {going_on}choose another run_dir")
+            resume = ""  # a fit cannot be resumed
+        raise FileExistsError(f"{run_dir} already holds a run; {resume}choose another run_dir")
     return run_dir
 
 
 def will_write(file: Path | None, ending: str) -> None:
-    """Finds out before hours are spent on what goes into the file.
+    """Checks a file to be written, before the work for it begins; makes its folder.
 
     Raises:
-        ValueError: its name has another ending, or is a folder's.
+        ValueError: its name has another ending, or it is a folder.
     """
     if file is None:
         return
@@ -73,7 +77,7 @@ def will_write(file: Path | None, ending: str) -> None:
 Subject = Annotated[
     str,
     typer.Argument(
-        help="run folder, or a checkpoint within; or a preset, of a family that learns nothing: "
+        help="run folder, or a checkpoint in it; or a preset, for a family that learns nothing: "
         "inverted-pendulum model.kind=simulator",
         metavar="RUN",
     ),
@@ -82,7 +86,7 @@ ActorOption = Annotated[str, typer.Option(help="planner, policy, random or zero"
 
 
 def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> tuple[Any, Any]:
-    """The agent that a command is about, and its run's configuration.
+    """The agent that the argument RUN of a command means, and its configuration.
 
     Raises:
         ValueError, FileNotFoundError: not a run, or a preset of a family that must be trained.
@@ -94,28 +98,26 @@ def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> 
     if run not in tasks() or Path(run).exists():
         if settings:
             given = " ".join(settings)
-            raise ValueError(
-                f"{run} has its own settings; expected nothing beside it, got {given!r}"
-            )
+            raise ValueError(f"{run} has its own settings; expected no others, got {given!r}")
         return load_with_config(run, compiled=compiled)
     config = resolve(load_preset(run), settings or [])
     if config.agent.model.learns:
         raise ValueError(
             f"{run} is a task, and model.kind={config.agent.model.kind} must be trained for it; "
-            f"expected the folder of a run, as `worldplan train {run}` makes it"
+            f"expected the folder of a run, made by `worldplan train {run}`"
         )
     return make_agent(config, compiled=compiled), config
 
 
 def actor_name(name: str) -> str:
-    """Raises ValueError if no actor is called so."""
+    """Returns the name. Raises ValueError if no actor has it."""
     from worldplan.agent.agent import ACTORS
 
     return one_of("actor", name, ACTORS)
 
 
 def show_evaluation(result: Any, sums: dict[str, Any]) -> None:
-    """The evaluation as a person reads it."""
+    """Prints an evaluation."""
     low, high = sums["ci95"]
     returns = " ".join(f"{r:.1f}" for r in result.returns)
     console.print(

@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command train."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typer
 from worldplan.agent.commands.terminal import (
     Overrides,
     console,
+    new_run_dir,
     plainly,
     show_evaluation,
-    unused,
 )
 from worldplan.envs import EnvironmentFault
 
@@ -24,13 +24,14 @@ def train(
     ] = None,
     overrides: Overrides = None,
     env: Annotated[
-        str | None, typer.Option(help="any Gymnasium id instead of a preset; module:EnvId too")
+        str | None, typer.Option(help="any Gymnasium id, also module:EnvId, instead of a preset")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="run folder to go on with, exactly where it was saved")
+        Path | None,
+        typer.Option(help="run folder to resume from its latest checkpoint"),
     ] = None,
 ) -> None:
-    """Learn a task: act, learn and plan; then evaluate and say where everything is."""
+    """Train an agent on a task, then evaluate it and print where the results are."""
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.config.presets import load_preset
     from worldplan.agent.training import checkpoint
@@ -41,17 +42,17 @@ def train(
         if env and task is not None and "=" not in task:
             raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
         if (env or resume) and task is not None:
-            settings.insert(0, task)  # the first word is a setting then, not a preset
+            settings.insert(0, task)  # the first word is then a setting, not a preset
             task = None
         if resume is not None:
             if env or settings:
                 raise ValueError(
-                    "--resume goes on with the run's own settings; expected nothing beside it, "
+                    "--resume takes the settings of the run; expected no others, "
                     f"got {env or ' '.join(settings)!r}"
                 )
             if (resume / "state.json").is_file():
                 raise ValueError(
-                    f"expected the run {resume.parent.parent} to go on with, got a checkpoint of it"
+                    f"expected the run {resume.parent.parent} to resume, got a checkpoint of it"
                 )
             with warnings.catch_warnings(action="ignore"):  # the trainer will warn
                 _, state = checkpoint.read(checkpoint.find(resume))
@@ -61,7 +62,7 @@ def train(
                 raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
             base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
             config = resolve(base, settings)
-            run_dir = unused(config)
+            run_dir = new_run_dir(config)
         _train(config, run_dir, resume=resume is not None)
 
 
@@ -75,20 +76,20 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
     trainer = Trainer(config, run_dir, console, resume=resume)
     if trainer.env.max_episode_steps is None:
         console.print(
-            f"{config.env.id} states no time limit: if an episode may never end by itself, set "
+            f"{config.env.id} has no time limit: if an episode may never end by itself, set "
             "env.kwargs.max_episode_steps"
         )
     try:
         result = trainer.run()
     except KeyboardInterrupt:
         console.print(
-            f"stopped and saved at step {trainer.step:,}; go on with: "
+            f"stopped and saved at step {trainer.step:,}; resume by: "
             f"worldplan train --resume {run_dir}"
         )
         raise typer.Exit(130) from None
     except (EnvironmentFault, FloatingPointError):
         console.print(
-            f"the run is safe up to its last checkpoint; go on with: "
+            f"the run is saved up to its last checkpoint; resume by: "
             f"worldplan train --resume {run_dir}"
         )
         raise

@@ -1,4 +1,4 @@
-"""The commands, as a user types them."""
+"""The commands, called as a user calls them."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def test_train_writes_all_that_it_names(trained: Path) -> None:
+def test_train_writes_every_file_that_it_prints(trained: Path) -> None:
     for name in ("config.yaml", "curve.csv", "curve.png", "episodes.csv", "result.json", "logs"):
         assert (trained / name).exists(), name
 
@@ -43,7 +43,7 @@ def test_train_refuses_to_write_over_a_run(trained: Path) -> None:
 
 def test_resume_takes_no_settings(trained: Path) -> None:
     said = run("train", "--resume", str(trained), "seed=3", code=1)
-    assert "--resume goes on with the run's own settings" in said
+    assert "--resume takes the settings of the run" in said
 
 
 @pytest.mark.parametrize("actor", ["planner", "policy", "random"])
@@ -77,7 +77,7 @@ def test_rollout_writes_transitions(trained: Path, tmp_path: Path) -> None:
 
 
 def test_rollout_films_without_a_display(tmp_path: Path) -> None:
-    """In a process of its own: the renderer is chosen once, as MuJoCo is first used to draw."""
+    """In a process of its own: MuJoCo chooses its renderer only once."""
     from tests.helpers.settings import SMALL
 
     try:
@@ -91,7 +91,7 @@ def test_rollout_films_without_a_display(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, *words], check=True)
     film = imageio_ffmpeg.read_frames(str(video))
     assert next(film)["size"] == (480, 480)
-    assert max(next(film)) > 50  # something is to be seen
+    assert max(next(film)) > 50  # it is not black
 
 
 def test_tasks_lists_every_preset() -> None:
@@ -120,18 +120,16 @@ def test_mistakes_end_in_one_line(
     said = run(*words, code=1)
     assert answer in said
     assert "Traceback" not in said
-    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+    assert not list(tmp_path.iterdir()), "a mistake leaves no file"
 
 
-def test_a_checkpoint_is_no_run_to_resume(trained: Path) -> None:
+def test_a_checkpoint_cannot_be_resumed(trained: Path) -> None:
     said = run("train", "--resume", str(find(trained)), code=1)
-    assert f"expected the run {trained} to go on with" in said
+    assert f"expected the run {trained} to resume" in said
     assert not (find(trained) / "replay").exists()
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is_played(
-    trained: Path, tmp_path: Path
-) -> None:
+def test_files_to_write_are_checked_before_the_work(trained: Path, tmp_path: Path) -> None:
     for words in (("--dataset", "data"), ("--video", "film.gif")):
         said = run("rollout", str(trained), words[0], str(tmp_path / words[1]), code=1)
         assert "expected a file that ends in" in said
@@ -141,6 +139,6 @@ def test_what_cannot_be_written_is_refused_before_anything_is_played(
     assert out.exists()
 
 
-def test_rollout_and_evaluate_answer_mistakes(trained: Path) -> None:
+def test_mistakes_of_rollout_and_evaluate_are_explained(trained: Path) -> None:
     assert "expected --video" in run("rollout", str(trained), code=1)
     assert "Did you mean 'policy'" in run("evaluate", str(trained), "--actor", "polici", code=1)

@@ -1,4 +1,4 @@
-"""Configuration: presets, overrides, and what a mistake is answered with."""
+"""Configuration: presets, overrides and error messages."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from worldplan.planners.risk import CVaR
 
 
 @pytest.mark.parametrize("name", list(tasks()))
-def test_every_preset_resolves_and_says_only_what_the_task_is(name: str) -> None:
+def test_every_preset_resolves_and_sets_only_its_task(name: str) -> None:
     preset = load_preset(name)
     config = resolve(preset)
     assert config.task == name
@@ -99,7 +99,7 @@ def test_another_kind_leaves_out_what_a_preset_sets_for_its_own() -> None:
         ("planner.elites=1000", "agent.planner: elites (1000) must not exceed samples (64)"),
     ],
 )
-def test_mistakes_are_answered(toy: dict[str, Any], override: str, answer: str) -> None:
+def test_mistakes_are_explained(toy: dict[str, Any], override: str, answer: str) -> None:
     with pytest.raises(ValueError, match=r"(?s).*") as error:
         resolve(toy, [override])
     assert answer in str(error.value), str(error.value)

@@ -22,7 +22,7 @@ def test_every_preset_trains(
         pytest.skip("dm_control is not installed")
     config = resolve(load_preset(name), [*small, "steps=60", "eval_interval=1000"])
     trainer = Trainer(config, tmp_path, Console(quiet=True))
-    monkeypatch.setattr(trainer, "_finish", lambda: None)  # whole episodes take their time
+    monkeypatch.setattr(trainer, "_finish", lambda: None)  # it plays whole episodes
     before = {k: v.clone() for k, v in trainer.agent.model.state_dict().items()}
     trainer.run()
     assert 60 <= trainer.replay.transitions < 60 + config.num_envs

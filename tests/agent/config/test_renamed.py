@@ -1,4 +1,4 @@
-"""Settings and checkpoints of the version before."""
+"""Settings and checkpoints of older versions."""
 
 import pytest
 
@@ -18,7 +18,7 @@ BASE = {"task": "toy", "env": {"id": "Pendulum-v1"}}
         ("average=0.1", "ema_rate=0.1"),
     ],
 )
-def test_an_old_name_is_read_and_the_new_one_told(old: str, new: str) -> None:
+def test_an_old_name_is_read_with_a_warning(old: str, new: str) -> None:
     with pytest.warns(FutureWarning, match=f"is called .*{new.partition('=')[0].split('.')[-1]}"):
         read = resolve(BASE, [old])
     assert read == resolve(BASE, [new])
@@ -31,7 +31,7 @@ def test_every_new_name_is_a_setting() -> None:
         for name in new.split("."):
             assert isinstance(at, dict), new
             at = at[name]
-        assert old.rpartition(".")[0] == new.rpartition(".")[0], "it stands where it stood"
+        assert old.rpartition(".")[0] == new.rpartition(".")[0], "it is in the same group"
 
 
 def test_a_checkpoint_of_the_first_format_is_read() -> None:
@@ -48,7 +48,7 @@ def test_a_checkpoint_of_the_first_format_is_read() -> None:
     assert read_spec(state, config) == EnvironmentSpec.vectors(3, 1, config.env)
 
 
-def test_what_is_new_is_left_alone() -> None:
+def test_a_new_checkpoint_is_read_unchanged() -> None:
     config = resolve(BASE)
     spec = EnvironmentSpec.vectors(3, 1, config.env)
     state = identity(config, spec)

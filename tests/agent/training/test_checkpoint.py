@@ -1,4 +1,4 @@
-"""Checkpoints come back bit for bit, survive a crash, and explain what they cannot read."""
+"""Checkpoints are read bit for bit, survive a crash, and errors explain what cannot be read."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["draft", "rename", "pointer"])
 @pytest.mark.parametrize("step", [100, 200])
-def test_a_crash_while_saving_leaves_the_former(
+def test_a_crash_while_saving_leaves_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, step: int
 ) -> None:
     checkpoint.save(tmp_path, 100, some(1), {"which": "former"})
@@ -205,7 +205,7 @@ def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: in
         (torch.optim.SGD, {"momentum": 0.9}),
     ],
 )
-def test_an_optimizer_goes_on_as_if_never_stopped(
+def test_a_restored_optimizer_continues_bit_for_bit(
     tmp_path: Path, kind: Any, options: dict[str, Any]
 ) -> None:
     def fresh() -> tuple[nn.Sequential, torch.optim.Optimizer]:
@@ -246,7 +246,7 @@ def test_an_optimizer_of_other_groups_is_refused() -> None:
         checkpoint.load_optimizer("o", two, tensors, state)
 
 
-def test_random_numbers_go_on(tmp_path: Path) -> None:
+def test_restored_random_numbers_continue(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rng.integers(9, size=3, dtype=np.int32)  # leaves half a draw buffered
     path = checkpoint.save(tmp_path, 1, {}, {"rng": checkpoint.rng_state(rng)})

@@ -1,4 +1,4 @@
-"""Learning curves: exact numbers, and the same file whether a run was cut off or not."""
+"""Learning curves: exact numbers, and a resumed run writes the same file."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ def row(step: int) -> dict[str, float]:
     return {"step": step, "return": math.sin(step), "length": float(np.float32(step) / 3)}
 
 
-def test_numbers_come_back_exactly(tmp_path: Path) -> None:
+def test_numbers_are_read_exactly(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"step": 1, "a": 0.1 + 0.2, "b, c": 1e-300},
         {"step": 2, "a": float("inf"), "b, c": -0.0},
@@ -33,7 +33,7 @@ def test_numbers_come_back_exactly(tmp_path: Path) -> None:
     assert math.isnan(read_curve(curve.path)[3]["a"])
 
 
-def test_each_row_is_there_at_once(tmp_path: Path) -> None:
+def test_each_row_is_written_at_once(tmp_path: Path) -> None:
     curve = Curve(tmp_path / "curve.csv")
     assert read_curve(curve.path) == []
     for step in range(3):
@@ -43,7 +43,7 @@ def test_each_row_is_there_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("saved", [0, 10, 25, 30, 50])
 @pytest.mark.parametrize("torn", ["", "3", "40,0.5"])
-def test_a_resumed_curve_is_the_uninterrupted_one(tmp_path: Path, saved: int, torn: str) -> None:
+def test_a_resumed_curve_equals_an_uninterrupted_one(tmp_path: Path, saved: int, torn: str) -> None:
     whole, cut = Curve(tmp_path / "whole.csv"), Curve(tmp_path / "cut.csv")
     for step in range(10, 60, 10):
         whole.append(row(step))
@@ -104,6 +104,6 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
     assert path.read_text() == text
 
 
-def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_curve(tmp_path / "curve.csv")

@@ -1,4 +1,4 @@
-"""What a run announces, and to whom."""
+"""Events of a run and their listeners."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,53 +20,53 @@ from worldplan.agent.training.events import (
 from worldplan.agent.training.trainer import Trainer
 
 
-class Ears(Listener):
-    """Counts what it hears."""
+class Counting(Listener):
+    """Counts its events."""
 
     def __init__(self) -> None:
-        self.heard: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def on_start(self, run: Run) -> None:
         super().on_start(run)
-        self.heard["start"] += 1
+        self.counts["start"] += 1
 
     def on_step(self, event: StepEvent) -> None:
-        self.heard["step"] += 1
-        assert event.step == self.run.step == self.heard["step"]
+        self.counts["step"] += 1
+        assert event.step == self.run.step == self.counts["step"]
 
     def on_episode(self, event: EpisodeEvent) -> None:
-        self.heard["decisions"] += event.length
+        self.counts["decisions"] += event.length
 
     def on_update(self, event: UpdateEvent) -> None:
-        self.heard["update"] += 1
+        self.counts["update"] += 1
         assert event.groups["loss"]["consistency"] >= 0
         assert event.groups["model"]["effective_rank"] >= 1
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        self.heard["evaluation"] += 1
+        self.counts["evaluation"] += 1
         assert event.policy is not None
         assert len(event.planner.returns) == len(event.policy.returns) == 2
 
     def on_checkpoint(self, event: CheckpointEvent) -> None:
-        self.heard["checkpoint"] += 1
+        self.counts["checkpoint"] += 1
         assert (event.path / "state.json").exists()
 
     def on_end(self) -> None:
-        self.heard["end"] += 1
+        self.counts["end"] += 1
 
 
-def test_a_listener_hears_all_that_happens(
+def test_a_listener_hlistener_all_that_happens(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
-    ears = Ears()
+    listener = Counting()
     settings = [*small, "steps=80", "eval_interval=20", "log_interval=10"]
-    Trainer(resolve(toy, settings), tmp_path, Console(quiet=True), listeners=[ears]).run()
-    heard = ears.heard
-    assert (heard["start"], heard["end"], heard["step"]) == (1, 1, 80)
-    assert heard["evaluation"] == 2  # at 60 and 80: at 40 the random start had just ended
-    assert heard["update"] == 5
-    assert 0 < heard["decisions"] <= 80
-    assert heard["checkpoint"] >= 2
+    Trainer(resolve(toy, settings), tmp_path, Console(quiet=True), listeners=[listener]).run()
+    counts = listener.counts
+    assert (counts["start"], counts["end"], counts["step"]) == (1, 1, 80)
+    assert counts["evaluation"] == 2  # at 60 and 80: at 40 the random start had just ended
+    assert counts["update"] == 5
+    assert 0 < counts["decisions"] <= 80
+    assert counts["checkpoint"] >= 2
 
 
 def test_a_listener_may_end_the_run(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
@@ -81,15 +81,15 @@ def test_a_listener_may_end_the_run(toy: dict[str, Any], small: list[str], tmp_p
     assert (tmp_path / "result.json").exists()
 
 
-def test_what_a_listener_raises_ends_the_run(
+def test_an_exception_of_a_listener_ends_the_run(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
-    class Broken(Ears):
+    class Broken(Counting):
         def on_step(self, event: StepEvent) -> None:
-            raise RuntimeError("broken ear")
+            raise RuntimeError("broken listener")
 
-    ears = Broken()
-    trainer = Trainer(resolve(toy, small), tmp_path, Console(quiet=True), listeners=[ears])
-    with pytest.raises(RuntimeError, match="broken ear"):
+    listener = Broken()
+    trainer = Trainer(resolve(toy, small), tmp_path, Console(quiet=True), listeners=[listener])
+    with pytest.raises(RuntimeError, match="broken listener"):
         trainer.run()
-    assert ears.heard["end"] == 1
+    assert listener.counts["end"] == 1

@@ -1,4 +1,4 @@
-"""Data without reward: collected, written, read; and a model trained from triples alone."""
+"""Data sets without rewards: collect, write, read; and models trained from triples alone."""
 
 import importlib.util
 import sys
@@ -39,7 +39,7 @@ def same(a: list[Episode], b: list[Episode]) -> bool:
     )
 
 
-def test_collect_makes_as_many_steps_as_asked_and_repeats_by_seed() -> None:
+def test_collect_makes_the_given_steps_and_repeats_by_seed() -> None:
     episodes = collect(TOY, 60, "noise", seed=1)
     assert sum(len(e.action) for e in episodes) == 60
     assert episodes[-1].truncated, "cut off where the steps end"
@@ -52,7 +52,7 @@ def test_collect_makes_as_many_steps_as_asked_and_repeats_by_seed() -> None:
         np.testing.assert_allclose(x[1:], x[:-1] + v[1:], atol=1e-6)
 
 
-def test_noise_goes_on_and_random_does_not() -> None:
+def test_noise_is_correlated_in_time_and_random_is_not() -> None:
     def persistence(actor: Any) -> float:
         """Correlation of neighbouring actions."""
         a = [e.action[:, 0] for e in collect(TOY, 500, actor)]
@@ -63,7 +63,7 @@ def test_noise_goes_on_and_random_does_not() -> None:
     assert persistence("noise") > 0.4
 
 
-def test_a_data_set_read_is_what_was_written(tmp_path: Path) -> None:
+def test_a_data_set_is_read_as_written(tmp_path: Path) -> None:
     episodes = collect(EnvConfig(id="toy_envs:ToyPoint-v0", kwargs={"limit": 5}), 300, "noise")
     assert 0 < sum(e.terminated for e in episodes) < len(episodes)
     count = write_dataset(tmp_path / "data.npz", episodes)
@@ -84,7 +84,7 @@ def test_a_data_set_needs_no_rewards(tmp_path: Path) -> None:
         assert (e.terminated, e.truncated) == (False, True)
 
 
-def test_what_is_no_data_set_is_answered(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, observation=np.zeros((3, 2)), action=np.zeros((3, 1)))
     with pytest.raises(ValueError, match="has no episode, next_observation; expected"):
@@ -116,7 +116,7 @@ def test_fit_learns_from_triples_alone_and_repeats_by_seed(tmp_path: Path) -> No
     episodes = collect(TOY, 200, "noise")
     quiet = Console(quiet=True)
     agent = fit(toy_config(), episodes, tmp_path / "a", 60, quiet)
-    # Rewards are not read: others give the same model.
+    # Rewards are not used: other rewards give the same model.
     other = [Episode(e.observation, e.action, e.reward + 7, False, True) for e in episodes]
     again = fit(toy_config(), other, tmp_path / "b", 60, quiet)
     another = fit(toy_config("seed=1"), episodes, tmp_path / "c", 60, quiet)
@@ -132,13 +132,13 @@ def test_fit_learns_from_triples_alone_and_repeats_by_seed(tmp_path: Path) -> No
     assert loaded.act([0.0, 0.0]).shape == (1,)
 
 
-def test_fit_answers_data_of_another_task(tmp_path: Path) -> None:
+def test_fit_refuses_data_of_another_task(tmp_path: Path) -> None:
     blank = np.zeros((3, 3), np.float32), np.zeros((2, 1), np.float32), np.zeros(2, np.float32)
     with pytest.raises(ValueError, match=r"observations of \(2,\).*the data set has \(3,\)"):
         fit(toy_config(), [Episode(*blank, False, True)], tmp_path, 1, Console(quiet=True))
 
 
-def test_heads_stand_still_where_no_reward_is_read() -> None:
+def test_heads_do_not_change_without_rewards() -> None:
     learner = make(3, 2, task_heads=False)
     before = {k: v.clone() for k, v in learner.heads.state_dict().items()}
     model = {k: v.clone() for k, v in learner.model.state_dict().items()}
@@ -205,7 +205,7 @@ def test_evaluation_aims_at_each_episodes_goal(monkeypatch: pytest.MonkeyPatch) 
     assert {objective for _, objective in aims} == {agent.controller.objective}
 
 
-def test_training_aims_too_and_evaluates_between(tmp_path: Path, small: list[str]) -> None:
+def test_training_and_its_evaluations_aim_at_goals(tmp_path: Path, small: list[str]) -> None:
     config = resolve(load_preset("two-rooms"), [*small, "planner.horizon=3", "steps=90"])
     trainer = Trainer(config, tmp_path, Console(quiet=True))
     seen, choose = [], trainer.actor.choose

@@ -1,4 +1,4 @@
-"""The loop: runs end to end, survives being killed, and repeats itself bit by bit."""
+"""The training loop: it runs end to end, survives kills, and repeats bit for bit."""
 
 import io
 import json
@@ -37,13 +37,11 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_a_run_leaves_all_that_it_says(
-    toy: dict[str, Any], small: list[str], tmp_path: Path
-) -> None:
+def test_a_run_writes_all_its_files(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
     t = trainer(toy, small, tmp_path)
     result = t.run()
     assert t.step == 120
-    assert t.learner.updates == 120  # one a step: the random start is paid for when it ends
+    assert t.learner.updates == 120  # one a step; those of the random start are made when it ends
     assert t.replay.transitions == 120
     rows = read_curve(tmp_path / "curve.csv")
     assert [row["step"] for row in rows] == [48, 60, 72, 84, 96, 108, 120]
@@ -60,9 +58,7 @@ def test_a_run_leaves_all_that_it_says(
         torch.testing.assert_close(agent.model.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_same_seed_same_run_other_seed_other_run(
-    toy: dict[str, Any], small: list[str], tmp_path: Path
-) -> None:
+def test_a_run_repeats_by_seed(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
     runs = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         trainer(toy, [*small, f"seed={seed}", "steps=80"], tmp_path / name).run()
@@ -72,9 +68,7 @@ def test_same_seed_same_run_other_seed_other_run(
     assert (tmp_path / "a/curve.csv").read_bytes() == (tmp_path / "b/curve.csv").read_bytes()
 
 
-def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(
-    small: list[str], tmp_path: Path
-) -> None:
+def test_a_killed_run_resumes_bit_for_bit(small: list[str], tmp_path: Path) -> None:
     """kill -9, several times, in a process of its own."""
     command = [
         sys.executable,
@@ -95,14 +89,14 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(
     assert go([*start, *settings, f"run_dir={whole}"]).wait(timeout=120) == 0
 
     process = go([*start, *settings, f"run_dir={killed}"])
-    luck = random.Random(0)
+    rng = random.Random(0)
     for kill in range(3):
         before = _latest(killed)
         deadline = time.monotonic() + 120
         while _latest(killed) == before and process.poll() is None:
-            assert time.monotonic() < deadline, "no checkpoint came"
+            assert time.monotonic() < deadline, "no checkpoint was written"
             time.sleep(0.01)
-        time.sleep(luck.uniform(0, 0.4))
+        time.sleep(rng.uniform(0, 0.4))
         assert process.poll() is None, f"the run ended before kill {kill}"
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -123,10 +117,10 @@ def _latest(run_dir: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def test_several_environments_resume_alike(
+def test_a_run_with_several_environments_resumes_bit_for_bit(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
-    """A checkpoint cuts the other environments' episodes short, so resuming needs no simulator."""
+    """A checkpoint truncates the episodes of the other environments: no simulator is restored."""
     settings = [*small, "num_envs=3", "steps=240", "checkpoint_interval=60"]
     trainer(toy, settings, tmp_path / "whole").run()
     part = trainer(toy, settings, tmp_path / "part")
@@ -175,7 +169,7 @@ def test_updates_per_step(toy: dict[str, Any], small: list[str], tmp_path: Path)
     assert t.learner.updates == 40
 
 
-def test_a_faulty_simulator_ends_the_run_with_its_data_safe(
+def test_a_fault_of_the_simulator_ends_the_run_and_saves_it(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
     toy["env"]["kwargs"] = {"fault_at": 20}
@@ -188,7 +182,7 @@ def test_a_faulty_simulator_ends_the_run_with_its_data_safe(
     assert resumed.episode == t.episode  # and the next one is another
 
 
-def test_a_collapse_is_said_once_and_settings_reach_tensorboard(
+def test_collapse_warns_once_and_tensorboard_has_the_settings(
     toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "collapse_warning", lambda measures, dimensions: "it COLLAPSED")
@@ -205,7 +199,7 @@ def test_a_collapse_is_said_once_and_settings_reach_tensorboard(
     assert b"agent.planner.horizon" in settings
 
 
-def test_episode_ends_reach_the_replay_as_they_were(
+def test_the_replay_stores_terminations_and_time_limits(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
     """Time limits are not terminations: the value must bootstrap through them."""
@@ -216,7 +210,7 @@ def test_episode_ends_reach_the_replay_as_they_were(
     assert torch.equal(batch.terminated[:, 0].bool(), fallen)
 
 
-def test_evaluation_never_explores_nor_disturbs(
+def test_evaluation_does_not_explore_and_repeats(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
     t = trainer(toy, small, tmp_path)
@@ -230,7 +224,7 @@ def test_evaluation_never_explores_nor_disturbs(
         evaluate(t.agent, env, held_out_seeds(3))
 
 
-def test_seeds_of_training_and_evaluation_never_meet() -> None:
+def test_seeds_of_training_and_evaluation_differ() -> None:
     held_out = set(held_out_seeds(1000))
     training = {training_seed(run, episode) for run in range(5) for episode in range(500)}
     assert len(held_out) == 1000
