@@ -75,7 +75,7 @@ def rollout(
     predicted_return     of the plan: all score_K + terminal_value + risk
     score_K              predicted reward K steps ahead, discounted, mean over z;
                          where the task sets a goal: minus the squared distance
-    terminal_value       predicted value after the horizon, likewise
+    terminal_value       predicted value after the horizon, discounted, mean over z
     risk                 what the risk measure adds to the mean over z
     spread               standard deviation of the score over z
     search_best_K        best score in iteration K of the search

@@ -1,5 +1,6 @@
 """`worldplan rollout --explain`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_risk_and_spread_are_explained(tmp_path: Path) -> None:
     risky = [row for row in rows if row["spread"] > 0.1]
     assert risky
     assert all(row["risk"] < -0.01 for row in risky)
-    # A simulator gives true rewards: the first one comes as predicted, without a gust.
+    # A simulator gives true rewards: the first reward is as predicted, without a gust.
     assert rows[0]["score_0"] == pytest.approx(rows[0]["reward"], abs=0.05)
 
 
@@ -100,6 +101,14 @@ def test_explaining_does_not_change_the_actions(trained: Path, tmp_path: Path) -
     run("rollout", trained, "--dataset", tmp_path / "b.npz", "--explain", tmp_path / "plans.csv")
     a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
     np.testing.assert_array_equal(a["action"], b["action"])
+
+
+def test_the_help_names_every_column(trained: Path, tmp_path: Path) -> None:
+    table = tmp_path / "plans.csv"
+    run("rollout", trained, "--explain", table)
+    columns = {re.sub(r"\d+", "K", name) for name in read_curve(table)[0]}
+    said = run("rollout", "--help")
+    assert [name for name in columns if name not in said] == []
 
 
 def test_an_actor_that_does_not_plan_cannot_be_explained(trained: Path, tmp_path: Path) -> None:

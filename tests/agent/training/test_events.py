@@ -55,9 +55,7 @@ class Counting(Listener):
         self.counts["end"] += 1
 
 
-def test_a_listener_hlistener_all_that_happens(
-    toy: dict[str, Any], small: list[str], tmp_path: Path
-) -> None:
+def test_a_listener_gets_every_event(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
     listener = Counting()
     settings = [*small, "steps=80", "eval_interval=20", "log_interval=10"]
     Trainer(resolve(toy, settings), tmp_path, Console(quiet=True), listeners=[listener]).run()
