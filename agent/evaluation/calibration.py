@@ -59,7 +59,7 @@ def embedding_pit(
     posterior_h, posterior_s = h[:, first], s
     prior_h, prior_s = (u.expand(draws, *u.shape) for u in (posterior_h, posterior_s))
     shape = (steps, draws + 1, len(posterior_h), model.noise_dim)
-    noise = torch.randn(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator, device=generator.device)
     found = []
     for k in range(steps):
         a, observed = batch.action[:, first + k], h[:, first + k + 1]

@@ -54,9 +54,9 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
     first = model.context - 1
     h, s = encode_windows(model, batch)
     now, act, following = h[:, first], batch.action[:, first], h[:, first + 1]
-    shuffled = act[torch.randperm(len(act), generator=generator)]
+    shuffled = act[torch.randperm(len(act), generator=generator, device=generator.device)]
     shape = (2, len(act), model.noise_dim)
-    noise, other = torch.randn(shape, generator=generator).unbind()
+    noise, other = torch.randn(shape, generator=generator, device=generator.device).unbind()
 
     def predict(action: Tensor, noise: Tensor) -> Tensor:
         return imagine_step(model, now, s, action, noise)[0]

@@ -47,7 +47,7 @@ class Bins(Normaliser):
             first += len(part)
         self.low.copy_(torch.minimum(self.low, x.amin(0)))
         self.high.copy_(torch.maximum(self.high, x.amax(0)))
-        share = torch.linspace(0, 1, self.bins + 1, dtype=self.memory.dtype)
+        share = torch.linspace(0, 1, self.bins + 1, dtype=self.memory.dtype, device=x.device)
         remembered = self.memory[: -(-first // int(self.stride))]
         full = torch.quantile(remembered, share, dim=0).T
         # A dimension that has never moved gets bins too, around where it stands.
@@ -58,7 +58,7 @@ class Bins(Normaliser):
 
     def _remember(self, x: Tensor, first: int) -> None:
         """Keeps every stride-th of the observations x, numbered from `first`."""
-        number = torch.arange(first, first + len(x))
+        number = torch.arange(first, first + len(x), device=x.device)
         size = len(self.memory)
         if first + len(x) > size * self.stride:
             self.memory[: size // 2] = self.memory[::2].clone()

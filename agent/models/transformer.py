@@ -82,7 +82,8 @@ class TokenModel(nn.Module):
     def _embed(self, tokens: Tensor, first: int) -> Tensor:
         """Tokens (R, N) of the dimensions first, first + 1, ... -> (R, N, W)."""
         table = self.embedding.flatten(0, 1)
-        offset = torch.arange(first, first + tokens.shape[-1]) * (self.tokens + 1)
+        dimensions = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
+        offset = dimensions * (self.tokens + 1)
         return F.embedding(tokens + offset, table)
 
     def _prefix(self, tokens: Tensor, actions: Tensor) -> Tensor:

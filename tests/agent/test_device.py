@@ -1,0 +1,121 @@
+"""Everything stays on the device that was asked for.
+
+On a machine with CUDA the agents really run there. Elsewhere they are laid out on PyTorch's `meta`
+device, which computes shapes and no numbers, and refuses tensors of another device just the same.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from tests.helpers import commands
+from tests.helpers.acting import initial, take
+from tests.helpers.contract_cases import Case, some
+from tests.helpers.small_models import rng
+from worldplan.agent.agent import Agent, AgentConfig
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.training import checkpoint
+from worldplan.agent.training.restore import load
+from worldplan.agent.training.trainer import Trainer
+from worldplan.envs import EnvironmentSpec
+from worldplan.planners import PLANNERS, Plan
+
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+META, CUDA = torch.device("meta"), torch.device("cuda")
+
+
+def placed(case: Case, device: torch.device, planner: str = "mppi") -> Agent:
+    once = {"iterations": 1} if planner == "random_shooting" else {"iterations": 2}
+    config = {
+        **case.make().config.model_dump(),
+        "planner": {"kind": planner, "samples": 16, **once},
+    }
+    spec = EnvironmentSpec.vectors(case.observation_dim, case.action_dim)
+    return Agent(AgentConfig.model_validate(config), spec, Execution(device=device))
+
+
+@pytest.mark.parametrize("planner", sorted(PLANNERS))
+@some("learns")
+def test_a_decision_stays_on_its_device(
+    case: Case, planner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if planner == "gradient" and not (case.differentiable and case.uses_action):
+        pytest.skip("it promises no gradients along actions")
+    # What has no numbers cannot be checked for being finite, nor be drawn from a seed.
+    monkeypatch.setattr(Plan, "check", lambda plan: None)
+    monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
+    agent = placed(case, META, planner)
+    state, x = initial(agent, 3), case.x(3).to(META)
+    noise = agent.controller.draw_noise(3, None)  # type: ignore[arg-type]
+    plan, after = agent.controller.decide(x, state, noise)
+    assert {plan.action.device, plan.std.device, after.mean.device} == {META}
+
+
+@some("learns")
+def test_an_update_stays_on_its_device(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.guards_all:
+        pytest.skip("which embeddings are guarded depends on numbers, and here are none")
+    monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
+    agent = placed(case, META)
+    learner = agent.make_learner()
+    batch = case.batch(agent).to(META)
+    loss, metrics, _ = learner.losses(batch, learner.value_scale, *learner._noise(8, None))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert {m.device for m in metrics.values()} == {META}
+    assert {p.grad.device for p in learner.parameters if p.grad is not None} == {META}
+
+
+@pytest.mark.cuda
+@on_cuda
+@some("learns")
+def test_cuda_learns_and_plans_as_the_cpu_does(case: Case, tmp_path: Path) -> None:
+    cpu = case.make()
+    gpu = Agent(cpu.config, cpu.spec, Execution(device=CUDA))
+    gpu.load_weights(cpu.weights())
+    batch, x = case.batch(cpu), case.x(4)
+    there, here = gpu.make_learner(), cpu.make_learner()
+    noise = here._noise(8, rng())
+    expected, _, _ = here.losses(batch, here.value_scale, *noise)
+    loss, _, _ = there.losses(batch.to(CUDA), there.value_scale, *(u.to(CUDA) for u in noise))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-3)
+    for _ in range(3):
+        metrics = there.update(batch, gpu.generator(0))
+    assert all(torch.isfinite(m) for m in metrics.values())
+
+    action, _, _ = take(gpu, x, initial(gpu, 4), gpu.generator(0))
+    again, _, _ = take(gpu, x, initial(gpu, 4), gpu.generator(0))
+    assert torch.equal(action, again)
+    assert action.device.type == "cpu"  # for an environment
+
+    path = checkpoint.save(tmp_path, 1, gpu.weights(), {})
+    cpu.load_weights(checkpoint.read(path)[0])
+    sent: Agent = pickle.loads(pickle.dumps(gpu))
+    assert sent.device.type == "cpu"
+    np.testing.assert_array_equal(sent.act(x.numpy()), cpu.act(x.numpy()))
+
+
+@pytest.mark.cuda
+@on_cuda
+def test_a_run_on_cuda_is_evaluated_on_the_cpu(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    config = resolve(toy, [*small, "device=cuda"])
+    result = Trainer(config, tmp_path / "run", Console(quiet=True)).run()
+    assert np.isfinite(result.returns).all()
+    assert load(tmp_path / "run", device="cpu").act([0.0, 0.0]).shape == (1,)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
+    if getattr(torch.backends, device).is_built() and getattr(torch, device).is_available():
+        pytest.skip(f"{device} is there")
+    said = commands.run("train", "inverted-pendulum", f"device={device}", code=1)
+    assert f"device={device}: PyTorch" in said
+    assert "expected auto, or one of cpu" in said
+    assert "Traceback" not in said
