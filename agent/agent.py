@@ -214,6 +214,14 @@ class Agent:
     def device(self) -> torch.device:
         return self.execution.device
 
+    def on_cpu(self) -> Agent:
+        """A copy on the CPU, with the same aim; the agent itself if it is there already."""
+        if self.device.type == "cpu":
+            return self
+        rebuild, parts = self.__reduce__()
+        copied: Agent = rebuild(*parts)
+        return copied
+
     def weights(self) -> dict[str, Tensor]:
         """Everything that acting needs, by name: of model, normaliser and heads."""
         found = {f"model.{k}": v for k, v in self.model.state_dict().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from worldplan.agent.commands.terminal import console, plainly, will_write
 
-Words = Annotated[
+Tasks = Annotated[
     list[str] | None,
     typer.Argument(
         help="presets (see `worldplan tasks`), and settings of all runs: agent.discount=0.98 ...",
@@ -22,15 +23,16 @@ Words = Annotated[
 
 
 def compare(
-    words: Words = None,
-    env: Annotated[list[str] | None, typer.Option(help="any Gymnasium id, as a task more")] = None,
+    names: Tasks = None,
+    env: Annotated[list[str] | None, typer.Option(help="a Gymnasium id: one more task")] = None,
     families: Annotated[
         str | None,
         typer.Option(help="of world models, separated by commas; default: all", show_default=False),
     ] = None,
     planners: Annotated[str, typer.Option(help="separated by commas")] = "mppi",
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="runs of each; default 3", show_default=False)
+        int | None,
+        typer.Option(min=1, help="runs of each; default: 3, with --quick 2", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,
@@ -49,25 +51,39 @@ def compare(
 ) -> None:
     """Compare families of world models, planners and tasks under one budget of steps.
 
-    Cut off, the same command goes on: runs that are finished are kept, others resumed.
+    After an interruption, repeat the command: finished runs are kept, others are resumed.
     """
-    from worldplan.agent.experiments.compare.grid import plan_comparison, run_all
+    from worldplan.agent.experiments.compare.grid import (
+        FAMILIES,
+        choose,
+        default_grid,
+        lay_out,
+        run_all,
+    )
     from worldplan.agent.experiments.compare.plot import plot_comparison
     from worldplan.agent.experiments.compare.table import collect, pair_up, say_p, table, write_csv
+    from worldplan.planners import PLANNERS
 
     with plainly():
-        presets = [word for word in words or [] if "=" not in word]
-        overrides = [word for word in words or [] if "=" in word]
-        cells = plan_comparison(
-            presets, env or [], families, planners, seeds, steps, overrides, out, quick
+        presets = [name for name in names or [] if "=" not in name]
+        overrides = [name for name in names or [] if "=" in name]
+        grid = default_grid(presets, env or [], quick=quick)
+        grid = replace(
+            grid,
+            families=choose("family", families, FAMILIES) if families else grid.families,
+            planners=choose("planner", planners, PLANNERS),
+            seeds=seeds or grid.seeds,
+            steps=grid.steps if steps is None else dict.fromkeys(grid.tasks, steps),
+            overrides=overrides,
         )
-        console.print(f"{len(cells)} runs in {out / 'runs'}, {sum(c.done for c in cells)} done")
+        trials = lay_out(grid, out)
+        console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
         with console.status("") as status:
             run_all(
-                cells, jobs or os.cpu_count() or 1,
-                lambda done, now: status.update(f"{done}/{len(cells)} done; {', '.join(now)}"),
+                trials, jobs or os.cpu_count() or 1,
+                lambda done, now: status.update(f"{done}/{len(trials)} done; {', '.join(now)}"),
             )  # fmt: skip
-        rows = collect(cells)
+        rows = collect(trials)
         pairs = pair_up(rows)
         lines = table(rows, pairs)
         write_csv(lines, out / "table.csv")
@@ -75,8 +91,8 @@ def compare(
         _show(lines)
         for pair in pairs:
             console.print(
-                f"{pair.seeing} against {pair.blind}, {pair.planner}, over {len(pair.by_task)} "
-                f"tasks, exchanging seeds: {say_p(pair.overall)}"
+                f"{pair.with_action} against {pair.without_action}, {pair.planner}, over "
+                f"{len(pair.by_task)} tasks, exchanging seeds: {say_p(pair.overall)}"
             )
         console.print(f"table {out / 'table.csv'}, figure {out / 'figure.png'}")
 
@@ -84,12 +100,13 @@ def compare(
 def _show(lines: list[dict[str, Any]]) -> None:
     """The table as a person reads it, in any width."""
     for line in lines:
-        say = {k: _said(v) for k, v in line.items() if isinstance(v, float)}
+        say = {k: _number(v) for k, v in line.items() if isinstance(v, float)}
         console.print(f"[bold]{line['task']}  {line['family']}[/bold]  {line['planner']}")
         console.print(
             f"    return {say['return']} (95% {say['low']} to {say['high']}); policy alone "
-            f"{say['policy']}, random actions {say['random']}, planner by lot {say['chance']}; "
-            f"p without a {say['p_without_a']}, p by lot {say['p_chance']}"
+            f"{say['policy']}, random actions {say['random']}, constant-cost baseline "
+            f"{say['chance']}; p without a {say['p_without_a']}, p against the baseline "
+            f"{say['p_chance']}"
         )
         console.print(
             f"    error 1 and 10 steps ahead: of x {say['error_1_x']}, {say['error_10_x']}; of h "
@@ -99,7 +116,7 @@ def _show(lines: list[dict[str, Any]]) -> None:
         )
 
 
-def _said(value: float) -> str:
+def _number(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.models.bins import Bins
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
-from worldplan.agent.models.transformer import TokenModel, share_of
+from worldplan.agent.models.transformer import TokenConfig, TokenModel, share_of
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
 
@@ -117,9 +117,10 @@ class Autoregressive(LearnedModel):
         self.action_dim = spec.action.size if c.action else 0
         self.normaliser: Bins = Bins(D, c.bins)
         self.encoder = nn.Identity()
-        self.language = TokenModel(
+        sizes = TokenConfig(
             D, c.bins, c.context, self.action_dim, c.width, c.layers, c.heads, c.uniform
-        )  # fmt: skip
+        )
+        self.language = TokenModel(sizes)
 
     def encode(self, x: Tensor) -> Tensor:
         h: Tensor = self.normaliser(x)

@@ -7,6 +7,7 @@ C steps of context, A action, P = C * (D + 1 with actions) positions of a prefix
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,20 @@ class Block(nn.Module):
         return x, (k, v)
 
 
+@dataclass(frozen=True)
+class TokenConfig:
+    """Sizes of a `TokenModel`."""
+
+    dimensions: int  # D
+    tokens: int  # V, to choose from in each dimension
+    context: int  # C
+    action: int  # A; 0: the model has no action variable
+    width: int  # W
+    layers: int
+    heads: int  # of attention; they divide the width
+    uniform: float  # share of the uniform distribution that is mixed into what is predicted
+
+
 class TokenModel(nn.Module):
     """p(next step's D tokens | tokens of C steps, actions), one token after the other.
 
@@ -51,21 +66,19 @@ class TokenModel(nn.Module):
     which keeps its resolution, and not D tokens.
     """
 
-    def __init__(
-        self, dimensions: int, tokens: int, context: int, action: int,
-        width: int, layers: int, heads: int, uniform: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, config: TokenConfig) -> None:
         super().__init__()
-        self.dimensions, self.tokens, self.uniform = dimensions, tokens, uniform
-        stride = dimensions + (action > 0)
-        self.embedding = nn.Parameter(self._ordered(dimensions, tokens + 1, width))
-        positions = context * stride + dimensions - 1  # nothing follows the last token
-        self.position = nn.Parameter(0.02 * torch.randn(positions, width))
-        self.act = nn.Linear(action, width) if action else None
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        # What a token is read and written by starts alike (as GPT-2), and may then part.
-        self.readout = nn.Parameter(self.embedding.detach()[:, :tokens].transpose(1, 2).clone())
+        c = config
+        self.dimensions, self.tokens, self.uniform = c.dimensions, c.tokens, c.uniform
+        stride = c.dimensions + (c.action > 0)
+        self.embedding = nn.Parameter(self._ordered(c.dimensions, c.tokens + 1, c.width))
+        positions = c.context * stride + c.dimensions - 1  # nothing follows the last token
+        self.position = nn.Parameter(0.02 * torch.randn(positions, c.width))
+        self.act = nn.Linear(c.action, c.width) if c.action else None
+        self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
+        self.norm = nn.LayerNorm(c.width)
+        # A token's embedding and its readout start equal (as in GPT-2) and are trained apart.
+        self.readout = nn.Parameter(self.embedding.detach()[:, : c.tokens].transpose(1, 2).clone())
 
     @staticmethod
     def _ordered(dimensions: int, tokens: int, width: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Families of world models x planners x tasks x seeds, under one budget of environment steps.
 
-Each cell is an ordinary training run, made by a process of its own (`trial` beside this file), so
-that a comparison can be cut off anywhere and goes on: finished cells are kept, others resumed.
+Each trial is an ordinary training run in a process of its own (`trial.py` beside this file). So a
+comparison can be interrupted anywhere and run again: finished trials are kept, others are resumed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare.trial import MEASURES
 from worldplan.agent.training.restore import config_json, save_config
-from worldplan.planners import PLANNERS
 
-# A family of world models is what it sets; the rest of the settings is the same for all.
+# What each family of world models sets. All other settings are the same for all families.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "jepa": (),
     "jepa without a": ("model.action=false",),
@@ -36,23 +35,47 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "simulator": ("model.kind=simulator",),
 }
 
-# What --quick compares: fifteen minutes on two cores, where compiling would take half of them, and
-# steps enough to solve the tasks. Transformers would take three times as long.
+# What --quick compares takes fifteen minutes on two cores: compiling would take half of that, and
+# transformers three times as long. The steps are enough to solve the tasks.
 QUICK_STEPS = {"inverted-pendulum": 6000, "reacher": 5000, "cartpole-swingup": 12500}
 QUICK_FAMILIES = ("jepa", "jepa without a")
 QUICK_SETTINGS = (
-    *("compile=off", "learner.batch=64", "planner.samples=32", "planner.elites=8"),
+    *("compile=off", "learner.batch_size=64", "planner.samples=32", "planner.elites=8"),
     *("planner.iterations=2", "final_episodes=5"),
-    "eval_interval=1000000",  # at the end alone
+    "eval_interval=1000000",  # only at the end
 )
-_SMALLER = ("model.width=32", "model.layers=1", "model.heads=2", "learner.batch=32")
+_SMALLER = ("model.width=32", "model.layers=1", "model.heads=2", "learner.batch_size=32")
 QUICK_FAMILY_SETTINGS = {"autoregressive+a": _SMALLER, "autoregressive": _SMALLER}
 QUICK_SEEDS, SEEDS = 2, 3
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of the comparison."""
+class Grid:
+    """What is compared: on each task every family with every planner, with several seeds."""
+
+    tasks: Mapping[str, Mapping[str, Any]]  # name -> what its runs start from, as of `load_preset`
+    families: Sequence[str] = tuple(FAMILIES)
+    planners: Sequence[str] = ("mppi",)
+    seeds: int = SEEDS
+    steps: Mapping[str, int] = field(default_factory=dict)  # of a task; without one, the preset's
+    overrides: Sequence[str] = ()  # `key=value` of all trials; they beat what a family sets
+    quick: bool = False  # smaller in all that takes time, see `QUICK_SETTINGS`
+
+    def settings(self, task: str, family: str, planner: str, seed: int) -> list[str]:
+        """`key=value` of one trial."""
+        return [
+            # All get the same number of steps: nobody stops early.
+            *(f"seed={seed}", "solved=null", "threads=1", f"planner.kind={planner}"),
+            *([f"steps={self.steps[task]}"] if task in self.steps else []),
+            *(QUICK_SETTINGS if self.quick else ()),
+            *(QUICK_FAMILY_SETTINGS.get(family, ()) if self.quick else ()),
+            *(*FAMILIES[family], *self.overrides),
+        ]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run of the comparison."""
 
     task: str
     family: str
@@ -77,139 +100,11 @@ def choose(what: str, wanted: str, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def lay_out(
-    tasks: Mapping[str, Mapping[str, Any]],
-    families: Sequence[str],
-    planners: Sequence[str],
-    seeds: int,
-    steps: Mapping[str, int],
-    overrides: Sequence[str],
-    out: Path,
-    quick: bool = False,
-) -> list[Cell]:
-    """All cells, those of the first seed first.
-
-    Args:
-        tasks: what a run of each starts from, as of `load_preset`.
-        steps: decisions of each task's runs; without one, the preset's.
-        quick: smaller in all that takes time, see `QUICK_SETTINGS`.
-        overrides: `key=value` for all cells; they beat what a family sets.
+def default_grid(presets: Sequence[str], envs: Sequence[str], *, quick: bool = False) -> Grid:
+    """Everything that there is to compare on these tasks, with few seeds.
 
     Raises:
-        ValueError: settings that are not valid, or `out` holds cells with other settings.
-    """
-    cells = []
-    for seed in range(seeds):
-        for task, base in tasks.items():
-            for family in families:
-                for planner in planners:
-                    settings = [
-                        # All get the same number of steps: nobody stops early.
-                        *(f"seed={seed}", "solved=null", "threads=1", f"planner.kind={planner}"),
-                        *([f"steps={steps[task]}"] if task in steps else []),
-                        *(QUICK_SETTINGS if quick else ()),
-                        *(QUICK_FAMILY_SETTINGS.get(family, ()) if quick else ()),
-                        *(*FAMILIES[family], *overrides),
-                    ]
-                    config = resolve(base, settings)
-                    name = folder_name(task, family, planner, str(seed))
-                    cells.append(Cell(task, family, planner, seed, config, out / "runs" / name))
-    for cell in cells:
-        _prepare(cell)
-    return cells
-
-
-def _prepare(cell: Cell) -> None:
-    """Writes the cell's config.yaml, or makes sure that the one there is the same."""
-    path, content = cell.run_dir / "config.yaml", config_json(cell.config)
-    if not path.exists():
-        save_config(cell.config, cell.run_dir)
-        return
-    there = OmegaConf.to_container(OmegaConf.load(path))
-    if there != content:
-        raise ValueError(
-            f"{cell.run_dir} was made with other settings; go on with the same ones, or choose "
-            "another --out"
-        )
-
-
-def run_all(cells: Sequence[Cell], jobs: int, watch: Callable[[int, list[str]], None]) -> None:
-    """Runs what is not done, `jobs` cells at a time, one thread each.
-
-    Args:
-        watch: called twice a second with the number of cells done and the names of those running.
-
-    Raises:
-        ValueError: cells failed; the others were finished first.
-    """
-    waiting = [cell for cell in cells if not cell.done]
-    running: list[tuple[Cell, subprocess.Popen[bytes]]] = []
-    failed: list[Cell] = []
-    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                cell = waiting.pop(0)
-                running.append((cell, _start(cell)))
-            time.sleep(0.5)
-            over = [(cell, process) for cell, process in running if process.poll() is not None]
-            failed += [cell for cell, _ in over if not cell.done]
-            running = [pair for pair in running if pair not in over]
-            watch(sum(cell.done for cell in cells), [cell.run_dir.name for cell, _ in running])
-    finally:
-        signal.signal(signal.SIGTERM, former)
-        for _, process in running:  # they save where they are
-            process.terminate()
-        for _, process in running:
-            process.wait()
-    if failed:
-        by_reason: dict[str, list[Cell]] = {}
-        for cell in failed:
-            by_reason.setdefault(_last_line(cell), []).append(cell)
-        raise ValueError(
-            f"{len(failed)} of {len(cells)} cells failed; the same command tries them again. "
-            + "; ".join(
-                f"{reason} ({len(of)} of them, see {of[0].run_dir / 'log.txt'})"
-                for reason, of in by_reason.items()
-            )
-        )
-
-
-def _start(cell: Cell) -> subprocess.Popen[bytes]:
-    # -P: modules of the folder one works in must not stand in for the standard library's.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "worldplan.agent.experiments.compare.trial",
-        str(cell.run_dir),
-    ]
-    with (cell.run_dir / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-
-
-def _last_line(cell: Cell) -> str:
-    lines = (cell.run_dir / "log.txt").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
-
-
-def plan_comparison(
-    presets: Sequence[str],
-    envs: Sequence[str],
-    families: str | None,
-    planners: str,
-    seeds: int | None,
-    steps: int | None,
-    overrides: Sequence[str],
-    out: Path,
-    quick: bool,
-) -> list[Cell]:
-    """From what the command was given to cells; see `worldplan compare --help`.
-
-    Raises:
-        ValueError: see `lay_out` and `choose`; or there is no task.
+        ValueError: no such preset, or there is no task.
     """
     if not presets and not envs:
         if not quick:
@@ -217,17 +112,102 @@ def plan_comparison(
         presets = list(QUICK_STEPS)
     tasks: dict[str, dict[str, Any]] = {name: load_preset(name) for name in presets}
     tasks |= {name: {"task": name, "env": {"id": name}} for name in envs}
-    budgets = QUICK_STEPS if quick else {}
-    if steps is not None:
-        budgets = dict.fromkeys(tasks, steps)
-    default = QUICK_FAMILIES if quick else FAMILIES
-    return lay_out(
-        tasks,
-        choose("family", families, FAMILIES) if families else list(default),
-        choose("planner", planners, PLANNERS),
-        seeds or (QUICK_SEEDS if quick else SEEDS),
-        budgets,
-        overrides,
-        out,
-        quick,
-    )
+    if quick:
+        return Grid(tasks, QUICK_FAMILIES, seeds=QUICK_SEEDS, steps=QUICK_STEPS, quick=True)
+    return Grid(tasks)
+
+
+def lay_out(grid: Grid, out: Path) -> list[Trial]:
+    """All trials of the grid, those of the first seed first, each with its folder in `out`.
+
+    Raises:
+        ValueError: settings that are not valid, or `out` holds trials with other settings.
+    """
+    trials = []
+    for seed in range(grid.seeds):
+        for task, base in grid.tasks.items():
+            for family in grid.families:
+                for planner in grid.planners:
+                    config = resolve(base, grid.settings(task, family, planner, seed))
+                    name = folder_name(task, family, planner, str(seed))
+                    run_dir = out / "runs" / name
+                    trials.append(Trial(task, family, planner, seed, config, run_dir))
+    for trial in trials:
+        _prepare(trial)
+    return trials
+
+
+def _prepare(trial: Trial) -> None:
+    """Writes the trial's config.yaml, or makes sure that the one there is the same."""
+    path, content = trial.run_dir / "config.yaml", config_json(trial.config)
+    if not path.exists():
+        save_config(trial.config, trial.run_dir)
+        return
+    there = OmegaConf.to_container(OmegaConf.load(path))
+    if there != content:
+        raise ValueError(
+            f"{trial.run_dir} was made with other settings; repeat the command with the same "
+            "settings, or choose another --out"
+        )
+
+
+def run_all(trials: Sequence[Trial], jobs: int, watch: Callable[[int, list[str]], None]) -> None:
+    """Runs the trials that are not done, `jobs` at a time, one thread each.
+
+    Args:
+        watch: called twice a second with the number of trials done and the names of those running.
+
+    Raises:
+        ValueError: trials failed; the others were finished first.
+    """
+    waiting = [trial for trial in trials if not trial.done]
+    running: list[tuple[Trial, subprocess.Popen[bytes]]] = []
+    failed: list[Trial] = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                trial = waiting.pop(0)
+                running.append((trial, _start(trial)))
+            time.sleep(0.5)
+            over = [(trial, process) for trial, process in running if process.poll() is not None]
+            failed += [trial for trial, _ in over if not trial.done]
+            running = [pair for pair in running if pair not in over]
+            watch(sum(trial.done for trial in trials), [trial.run_dir.name for trial, _ in running])
+    finally:
+        signal.signal(signal.SIGTERM, former)
+        for _, process in running:  # they save their state
+            process.terminate()
+        for _, process in running:
+            process.wait()
+    if failed:
+        by_reason: dict[str, list[Trial]] = {}
+        for trial in failed:
+            by_reason.setdefault(_last_line(trial), []).append(trial)
+        raise ValueError(
+            f"{len(failed)} of {len(trials)} trials failed; the same command tries them again. "
+            + "; ".join(
+                f"{reason} ({len(of)} of them, see {of[0].run_dir / 'log.txt'})"
+                for reason, of in by_reason.items()
+            )
+        )
+
+
+def _start(trial: Trial) -> subprocess.Popen[bytes]:
+    # -P: modules of the folder one works in must not stand in for the standard library's.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "worldplan.agent.experiments.compare.trial",
+        str(trial.run_dir),
+    ]
+    with (trial.run_dir / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+
+
+def _last_line(trial: Trial) -> str:
+    lines = (trial.run_dir / "log.txt").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"

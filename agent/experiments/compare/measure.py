@@ -49,6 +49,7 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
             autoregressive model that is the surprise, whose mean is the cross-entropy; for an
             ensemble, of the member alone.
     """
+    agent = agent.on_cpu()
     seeds = held_out_seeds(config.final_episodes)
     other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
     world = make_vector(config.env, config.final_episodes)

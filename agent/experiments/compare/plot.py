@@ -115,7 +115,7 @@ def _legend() -> list[Any]:
         line("mean and 95% interval", linestyle="-", linewidth=2.5),
         line("each seed", marker="|", markersize=9),
         line("random actions; guessing the mean", linestyle=":"),
-        line("planner that chooses by lot", linestyle="--"),
+        line("constant-cost baseline", linestyle="--"),
         line("1 step ahead", marker="o", markersize=7),
         line("10 steps ahead", marker="o", markersize=7, markerfacecolor="white"),
     ]

@@ -1,4 +1,4 @@
-"""What the cells of a comparison amount to: a table, tests of what `a` is for, and a figure."""
+"""The table of a comparison, and tests of the difference that the action variable makes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from worldplan.agent.evaluation.statistics import nested_ci, permutation_test
-from worldplan.agent.experiments.compare.grid import Cell
+from worldplan.agent.experiments.compare.grid import Trial
 from worldplan.agent.experiments.compare.measure import HORIZONS
 from worldplan.agent.experiments.compare.trial import MEASURES
 
-# Figures of a cell that are averaged over seeds, as `measure` names them.
+# Figures of a trial that are averaged over seeds, as `measure` names them.
 AVERAGED = (
     "decision_ms",
     *(f"error_{t}_{space}" for space in "xh" for t in HORIZONS if t or space == "x"),
@@ -32,13 +32,13 @@ class Row:
     task: str
     family: str
     planner: str
-    kind: str  # of world model: families of one kind differ in nothing but a, or in its settings
+    kind: str  # of world model; families of one kind differ only in a, or in their settings
     uses_action: bool
     steps: int
     returns: list[list[float]]  # G times the episodes of the final evaluation
     policy: list[list[float]]
     random: list[list[float]]
-    chance: list[list[float]]
+    chance: list[list[float]]  # of the constant-cost baseline
     measures: dict[str, float]  # `AVERAGED`
 
     @property
@@ -57,22 +57,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """One kind of world model with a and without, planner and all else alike."""
+    """One kind of world model with a and without; the planner and all else are the same."""
 
     planner: str
     kind: str
-    seeing: str  # family
-    blind: str
+    with_action: str  # family
+    without_action: str  # family
     by_task: dict[str, float]  # p, episodes being exchanged
     overall: float  # p, seeds being exchanged within each task
 
 
-def collect(cells: Sequence[Cell]) -> list[Row]:
-    """The rows of what is done, in the cells' order of task, family and planner."""
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in cells:
-        if cell.done:
-            groups.setdefault((cell.task, cell.family, cell.planner), []).append(cell)
+def collect(trials: Sequence[Trial]) -> list[Row]:
+    """The rows of all trials that are done, in their order of task, family and planner."""
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.done:
+            groups.setdefault((trial.task, trial.family, trial.planner), []).append(trial)
     rows = []
     for (task, family, planner), group in groups.items():
         results = [json.loads((c.run_dir / "result.json").read_text()) for c in group]
@@ -95,12 +95,12 @@ def collect(cells: Sequence[Cell]) -> list[Row]:
 def pair_up(rows: Sequence[Row]) -> list[Pair]:
     """Tests of the difference that the action variable makes, wherever both are there."""
     pairs: dict[tuple[str, str, str, str], dict[str, tuple[Row, Row]]] = {}
-    for seeing in (row for row in rows if row.uses_action):
-        for blind in (row for row in rows if not row.uses_action):
+    for one in (row for row in rows if row.uses_action):
+        for other in (row for row in rows if not row.uses_action):
             alike = ("task", "planner", "kind")
-            if all(getattr(seeing, name) == getattr(blind, name) for name in alike):
-                key = (seeing.planner, seeing.kind, seeing.family, blind.family)
-                pairs.setdefault(key, {})[seeing.task] = (seeing, blind)
+            if all(getattr(one, name) == getattr(other, name) for name in alike):
+                key = (one.planner, one.kind, one.family, other.family)
+                pairs.setdefault(key, {})[one.task] = (one, other)
     return [
         Pair(
             *key,
@@ -119,11 +119,14 @@ def pair_up(rows: Sequence[Row]) -> list[Pair]:
 def table(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """One line a row, as written to CSV.
 
-    `p_without_a` tests the returns against the same kind of model without a, `p_chance` against
-    `chance`: permutation tests that exchange episodes, so they speak of these trained agents.
+    `p_without_a` tests the returns against the same kind of model without a, `p_chance` against the
+    constant-cost baseline. Both are permutation tests that exchange episodes, so they are about
+    these trained agents only.
     """
     against = {
-        (task, pair.seeing, pair.planner): p for pair in pairs for task, p in pair.by_task.items()
+        (task, pair.with_action, pair.planner): p
+        for pair in pairs
+        for task, p in pair.by_task.items()
     }
     lines = []
     for row in rows:

@@ -1,8 +1,8 @@
-"""One cell of a comparison, in a process of its own: a training run, then what it amounts to.
+"""One trial of a comparison, in a process of its own: a training run, then measurements.
 
     python -m worldplan.agent.experiments.compare.trial RUN_DIR
 
-RUN_DIR holds the run's config.yaml; what is there of an earlier attempt is gone on with.
+RUN_DIR holds the run's config.yaml. An earlier attempt in it is resumed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from worldplan.agent.training.restore import load_with_config, make_agent
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import make_vector
 
-MEASURES = "measures.json"  # of a cell that is done
+MEASURES = "measures.json"  # is there once the trial is done
 
 
 def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
-    """The agent of a run that is trained to its end, here or before."""
+    """The agent of the run; it is trained now unless that was done before."""
     if not config.agent.model.learns:
         return _evaluated(config, run_dir)
     if (run_dir / "result.json").exists():
@@ -42,7 +42,7 @@ def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
 
 
 def _evaluated(config: RunConfig, run_dir: Path) -> Agent:
-    """The agent of a family that learns nothing; its `result.json` as of a training run."""
+    """The agent of a family that learns nothing; writes `result.json` as a training run does."""
     agent, seeds = make_agent(config), held_out_seeds(config.final_episodes)
     env = make_vector(config.env, len(seeds))
     result = evaluate(agent, env, seeds)
@@ -52,7 +52,7 @@ def _evaluated(config: RunConfig, run_dir: Path) -> Agent:
     return agent
 
 
-def run_cell(run_dir: Path) -> None:
+def run_trial(run_dir: Path) -> None:
     """Trains to the end, unless that is done, and writes `measures.json`."""
     config = RunConfig.model_validate(
         OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
@@ -64,6 +64,6 @@ def run_cell(run_dir: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        run_cell(Path(sys.argv[1]))
-    except KeyboardInterrupt:  # saved; a later attempt goes on from there
+        run_trial(Path(sys.argv[1]))
+    except KeyboardInterrupt:  # its state is saved; a later attempt resumes
         sys.exit(130)

@@ -25,7 +25,6 @@ from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
 from worldplan.envs.wrappers import FlatEnv
 
-FUTURES = 64  # drawn to tell the spread over z
 # What the probe is fitted on: at least so many decisions, in rounds of so many episodes side by
 # side, each this long at most.
 _ROWS, _ROUND, _LONGEST = 3000, 6, 250
@@ -210,34 +209,37 @@ def learn_to_read(
     )
 
 
+@dataclass(frozen=True)
+class Futures:
+    """Which futures are imagined."""
+
+    start: int  # decision from which on
+    horizon: int  # decisions, at most
+    count: int = 64  # to tell the spread over z
+    seed: int = 0  # of z
+    passive: bool = False  # no actions were chosen from `start` on
+
+
 @torch.no_grad()
 def compare(
-    agent: Agent,
-    played: Played,
-    start: int,
-    reading: Reading,
-    code: PoseCode | None,
-    *,
-    futures: int = FUTURES,
-    passive: bool = False,
-    horizon: int,
-    seed: int = 0,
+    agent: Agent, played: Played, reading: Reading, code: PoseCode | None, futures: Futures
 ) -> Comparison:
-    """Imagines from decision `start` on, under the actions that were taken."""
+    """Imagines futures under the actions that were taken; the agent is on the CPU."""
+    start = futures.start
     assert start < len(played.action), "there must be something to imagine"
-    model, actions = agent.model, played.action[start : start + horizon]
+    model, actions = agent.model, played.action[start : start + futures.horizon]
     h, s = noticed(agent, played)
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(actions), futures, model.noise_dim, generator=generator)
+    generator = torch.Generator().manual_seed(futures.seed)
+    noise = torch.randn(len(actions), futures.count, model.noise_dim, generator=generator)
     future = model.imagine(
-        h[start].expand(futures, -1),
-        s[start].expand(futures, -1),
-        actions[:, None].expand(-1, futures, -1),
+        h[start].expand(futures.count, -1),
+        s[start].expand(futures.count, -1),
+        actions[:, None].expand(-1, futures.count, -1),
         noise,
     )
     now = slice(start, start + len(actions) + 1)
     position = played.position[now]
-    ghosts = np.repeat(position[:, None], futures, 1)
+    ghosts = np.repeat(position[:, None], futures.count, 1)
     hidden: list[str] = []
     if code is not None:
         known = reading.readable(model.features(h, s), code, played.position)
@@ -255,8 +257,8 @@ def compare(
         position=position,
         ghosts=ghosts,
         hidden=hidden,
-        ended=len(actions) < horizon,
-        passive=passive,
+        ended=len(actions) < futures.horizon,
+        passive=futures.passive,
     )
 
 

@@ -13,8 +13,8 @@ from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.film import prepare_rendering
 from worldplan.agent.experiments.imagine import show as imagined_show
 from worldplan.agent.experiments.imagine.imagined import (
-    FUTURES,
     Comparison,
+    Futures,
     Reading,
     compare,
     learn_to_read,
@@ -57,6 +57,7 @@ def show(
             `start`, or a film that was asked for and cannot be drawn.
     """
     r = request
+    agent = agent.on_cpu()
     samples = _samples(agent, r.samples)
     without = no_renderer() or _no_body(config.env)
     if without and outputs.film_wanted:
@@ -79,11 +80,9 @@ def show(
             watch=lambda n: status.update(f"collecting what the probe learns from: {n} steps"),
         )  # fmt: skip
     code = pose_code(world)
-    futures = max(samples, FUTURES) if agent.model.noise_dim else 1
-    c = compare(
-        agent, played, r.start, reading, code,
-        futures=futures, passive=r.passive, horizon=r.horizon, seed=r.seed,
-    )  # fmt: skip
+    count = max(samples, Futures.count) if agent.model.noise_dim else 1
+    futures = Futures(r.start, r.horizon, count, r.seed, r.passive)
+    c = compare(agent, played, reading, code, futures)
     _say(console, c, reading)
 
     who = "without actions" if r.passive else f"under the {r.actor}'s actions"

@@ -1,9 +1,10 @@
-"""Comparing families: what cells are, what they amount to, and going on after a cut."""
+"""Comparing families: the trials, their table, and resuming after an interruption."""
 
 import csv
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from worldplan.agent.config.presets import load_preset
 from worldplan.agent.experiments.compare.grid import (
     FAMILIES,
     QUICK_STEPS,
-    Cell,
+    Grid,
+    Trial,
     choose,
+    default_grid,
     lay_out,
-    plan_comparison,
     run_all,
 )
 from worldplan.agent.experiments.compare.table import AVERAGED, Row, collect, pair_up, table
@@ -33,30 +35,30 @@ TOY = "toy_envs:ToyPoint-v0"
 compare = partial(run, "compare")
 
 
-def cells(out: Path, small: Sequence[str], **how: Any) -> list[Cell]:
+def trials(out: Path, small: Sequence[str], **how: Any) -> list[Trial]:
     tasks = {"toy": {"task": "toy", "env": {"id": TOY}}}
     given = {"families": ["jepa", "jepa without a"], "seeds": 2, "steps": {"toy": 50}, **how}
-    return lay_out(tasks, given["families"], ["mppi"], given["seeds"], given["steps"], small, out)
+    return lay_out(Grid(tasks, overrides=small, **given), out)
 
 
-# Cells
+# Trials
 
 
-def test_cells_differ_in_nothing_but_what_their_family_sets(
+def test_trials_differ_in_nothing_but_what_their_family_sets(
     tmp_path: Path, small: list[str]
 ) -> None:
-    made = cells(tmp_path, small)
+    made = trials(tmp_path, small)
     assert [(c.seed, c.family) for c in made] == [
         (seed, family) for seed in range(2) for family in ("jepa", "jepa without a")
     ]
     assert {c.config.steps for c in made} == {50}
     assert {c.config.solved for c in made} == {None}
-    seeing, blind = made[:2]
-    one, other = seeing.config.model_dump(), blind.config.model_dump()
+    with_action, without_action = made[:2]
+    one, other = with_action.config.model_dump(), without_action.config.model_dump()
     assert one["agent"]["model"].pop("action")
     assert not other["agent"]["model"].pop("action")
     assert one == other
-    assert blind.run_dir.name == "toy-jepa_without_a-mppi-0"
+    assert without_action.run_dir.name == "toy-jepa_without_a-mppi-0"
 
 
 def test_every_family_and_every_quick_task_is_valid() -> None:
@@ -66,12 +68,12 @@ def test_every_family_and_every_quick_task_is_valid() -> None:
 
 
 def test_quick_is_three_tasks_with_and_without_a_two_seeds(tmp_path: Path) -> None:
-    made = plan_comparison([], [], None, "mppi", None, None, ["discount=0.9"], tmp_path, True)
+    made = lay_out(replace(default_grid([], [], quick=True), overrides=["discount=0.9"]), tmp_path)
     assert len(made) == 3 * 2 * 2
-    for cell in made:
-        assert cell.config.steps == QUICK_STEPS[cell.task]
-        assert cell.config.agent.planner.iterations == 2
-        assert cell.config.agent.discount == 0.9
+    for trial in made:
+        assert trial.config.steps == QUICK_STEPS[trial.task]
+        assert trial.config.agent.planner.iterations == 2
+        assert trial.config.agent.discount == 0.9
     assert {getattr(c.config.agent.model, "action", None) for c in made} == {True, False}
 
 
@@ -85,13 +87,13 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_other_settings_do_not_go_into_the_same_folder(tmp_path: Path, small: list[str]) -> None:
-    cells(tmp_path, small)
-    cells(tmp_path, small)
+    trials(tmp_path, small)
+    trials(tmp_path, small)
     with pytest.raises(ValueError, match="made with other settings"):
-        cells(tmp_path, small, steps={"toy": 51})
+        trials(tmp_path, small, steps={"toy": 51})
 
 
-# Going on
+# Resuming
 
 
 def test_a_tiny_comparison_end_to_end_and_again(
@@ -108,15 +110,15 @@ def test_a_tiny_comparison_end_to_end_and_again(
     assert "2 runs" in said
     assert "jepa against jepa without a, mppi, over 1 tasks, exchanging seeds: p = 1.000" in said
     with (tmp_path / "table.csv").open() as file:
-        seeing, blind = csv.DictReader(file)
-    assert (seeing["family"], blind["family"]) == ("jepa", "jepa without a")
-    assert float(seeing["action_sensitivity"]) > 0
-    assert float(blind["action_sensitivity"]) == 0
-    assert seeing["random"] == blind["random"]
-    assert float(seeing["decision_ms"]) > 0
+        with_action, without_action = csv.DictReader(file)
+    assert (with_action["family"], without_action["family"]) == ("jepa", "jepa without a")
+    assert float(with_action["action_sensitivity"]) > 0
+    assert float(without_action["action_sensitivity"]) == 0
+    assert with_action["random"] == without_action["random"]
+    assert float(with_action["decision_ms"]) > 0
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
-    # One cell is done; of the other the last evaluation and all after it are missing.
+    # One trial is done; of the other the last evaluation and all after it are missing.
     done, other = sorted((tmp_path / "runs").iterdir())
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*")}
     saved = {path: path.stat().st_mtime_ns for path in (other / "checkpoints").rglob("*")}
@@ -146,16 +148,16 @@ def _without_times(text: str) -> list[dict[str, str]]:
     ]
 
 
-def test_a_failed_cell_is_named_and_the_others_are_finished(
+def test_a_failed_trial_is_named_and_the_others_are_finished(
     tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("PYTHONPATH", raising=False)  # so that no cell finds the toy
-    made = cells(tmp_path, small, seeds=1)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # so that no trial finds the toy
+    made = trials(tmp_path, small, seeds=1)
     for name in ("result.json", MEASURES):  # the first one was done before
         (made[0].run_dir / name).write_text("{}")
     with pytest.raises(
         ValueError,
-        match=r"1 of 2 cells failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
+        match=r"1 of 2 trials failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
     ):
         run_all(made, 1, lambda done, now: None)
 
@@ -185,7 +187,7 @@ def test_the_table_by_hand() -> None:
     ]
     pairs = pair_up(rows)
     (pair,) = pairs
-    assert pair.by_task["a"] == pytest.approx(2 / 70)  # of 70 ways to call four of eight seeing
+    assert pair.by_task["a"] == pytest.approx(2 / 70)  # 70 ways to choose 4 of 8
     # Seeds: 2 against 2 in both tasks; both labellings of each task that show the whole
     # difference, in the same direction: 2 of 36.
     assert pair.overall == pytest.approx(2 / 36)
@@ -198,12 +200,12 @@ def test_the_table_by_hand() -> None:
 
 
 def test_what_is_not_done_is_left_out(tmp_path: Path, small: list[str]) -> None:
-    made = cells(tmp_path, small)
+    made = trials(tmp_path, small)
     assert collect(made) == []
     measures = {"uses_action": True, **{k: [1.0] for k in ("policy", "random", "chance")}}
-    for cell, value in ((made[0], 2.0), (made[2], 4.0)):
-        (cell.run_dir / "result.json").write_text(json.dumps({"returns": [value]}))
-        (cell.run_dir / MEASURES).write_text(json.dumps(measures | dict.fromkeys(AVERAGED, value)))
+    for trial, value in ((made[0], 2.0), (made[2], 4.0)):
+        (trial.run_dir / "result.json").write_text(json.dumps({"returns": [value]}))
+        (trial.run_dir / MEASURES).write_text(json.dumps(measures | dict.fromkeys(AVERAGED, value)))
     (found,) = collect(made)
     assert (found.family, found.returns, found.mean) == ("jepa", [[2.0], [4.0]], 3)
     assert found.measures["information"] == 3

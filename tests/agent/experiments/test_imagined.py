@@ -16,6 +16,7 @@ from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.experiments.imagine import imagined
 from worldplan.agent.experiments.imagine.imagined import (
     Comparison,
+    Futures,
     Played,
     Reading,
     compare,
@@ -109,8 +110,8 @@ def compared(
 ) -> Comparison:
     agent = agent_with(model)
     played = episode(agent, start + 20, env=env)
-    how = {"futures": 1, "horizon": 20, **how}
-    return compare(agent, played, start, reading, pose_code(make_env(env)), **how)
+    futures = Futures(start, **{"count": 1, "horizon": 20, **how})
+    return compare(agent, played, reading, pose_code(make_env(env)), futures)
 
 
 def test_an_exact_model_imagines_what_happens(reading: Reading) -> None:
@@ -153,7 +154,7 @@ def test_what_cannot_be_read_is_drawn_where_it_is() -> None:
 
 def test_futures_differ_by_their_luck_and_repeat_by_their_seed(reading: Reading) -> None:
     lucky = Exact(luck=0.05)
-    c, again, other = (compared(lucky, reading, futures=32, seed=s) for s in (0, 0, 1))
+    c, again, other = (compared(lucky, reading, count=32, seed=s) for s in (0, 0, 1))
     assert c.ghosts.shape == (21, 32, 2)
     spread = c.h_imagined.std(1)[:, 1]
     # Its speed walks at random: after t steps by 0.05 sqrt(t).
@@ -192,7 +193,7 @@ def test_passive_chooses_no_actions(reading: Reading) -> None:
     def error(push: float, passive: int | None) -> float:
         agent = agent_with(Exact(push=push))
         played = episode(agent, passive=passive)
-        c = compare(agent, played, 5, reading, None, futures=1, horizon=20)
+        c = compare(agent, played, reading, None, Futures(5, 20, count=1))
         return float(c.embedding_error(c.h_imagined)[-1])
 
     # Without actions, what they would do does not matter.
@@ -215,7 +216,7 @@ def test_states_are_those_of_acting(context: int) -> None:
 
 def test_an_episode_that_ends_before_the_horizon_is_compared_to_its_end(reading: Reading) -> None:
     agent = agent_with(Exact())
-    c = compare(agent, episode(agent), 20, reading, None, futures=1, horizon=10)
+    c = compare(agent, episode(agent), reading, None, Futures(20, 10, count=1))
     assert c.ended
     assert len(c.real) == 6
 
@@ -247,7 +248,7 @@ def test_errors_and_coverage_by_hand() -> None:
 
 @pytest.mark.parametrize("futures", [1, 8])
 def test_the_picture_is_drawn(reading: Reading, tmp_path: Path, futures: int) -> None:
-    c = compared(Exact(luck=0.05 * (futures > 1)), reading, futures=futures)
+    c = compared(Exact(luck=0.05 * (futures > 1)), reading, count=futures)
     plot(c, tmp_path / "p.png", "a title")
     picture = np.asarray(Image.open(tmp_path / "p.png").convert("L"))
     assert picture.std() > 10
