@@ -3,8 +3,8 @@
     python benchmarks/risk.py [--jobs 2] [--seeds 0 1 2] [--steps 30000] [--gust 0.2]
         [--out benchmarks/results/risk] [--runs runs/risk] [--figure docs/risk.png]
 
-First the optimum: what each way across is worth, in closed form and played by rule. Then one model
-is trained for each kind of z and seed, and evaluated under each risk measure on the same held-out
+First the optimum: the expected return of each way, in closed form and played by rule. Then one
+model is trained for each kind of z and seed, and evaluated under each risk measure on the same held-out
 episodes from the place where the ways part; so is the simulator, which needs no training. Risk is
 a setting of the planner, not of the model: training once gives every measure the same model and the
 same data, and takes a third of the time. What is there already is not made again: a run goes on

@@ -38,20 +38,20 @@ def optimum() -> Table:
             error = played.std() / math.sqrt(len(played))
             row += [f"{exact:.3f}", f"{played.mean():.3f} ± {error:.3f}"]
         for risk in RISKS.values():
-            value, route = max((worth(risk, luck(r, gust, strength)), r) for r in ROUTES)
+            value, route = max((score(risk, outcomes_of(r, gust, strength)), r) for r in ROUTES)
             row.append(f"{route} {value:.2f}")
         shown.add_row(*row)
     return shown
 
 
-def luck(route: Route, gust: float, strength: float = STRENGTH, count: int = 1000) -> Tensor:
+def outcomes_of(route: Route, gust: float, strength: float = STRENGTH, count: int = 1000) -> Tensor:
     """Returns (count,) of the best run by a route, each as often as it is probable."""
     return torch.cat(
         [torch.full((round(count * p),), r) for p, r in outcomes(route, gust, strength)]
     )
 
 
-def worth(risk: RiskMeasure, returns: Tensor) -> float:
+def score(risk: RiskMeasure, returns: Tensor) -> float:
     return -float(risk(-returns, torch.zeros(1, 1, 0)))  # noise is read by no measure here
 
 
@@ -100,7 +100,7 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 def ideal(risk: str, gust: float) -> tuple[float, Route, float, float]:
     """Value under the measure, route, mean return and share of falls of the best way across."""
-    value, route = max((worth(RISKS[risk], luck(r, gust)), r) for r in ROUTES)
+    value, route = max((score(RISKS[risk], outcomes_of(r, gust)), r) for r in ROUTES)
     ways = outcomes(route, gust)
     failed = ways[1][0] if route == "bridge" else 0.0
     return value, route, sum(p * r for p, r in ways), failed

@@ -81,7 +81,7 @@ class Simulator:
         """Acts from states (R, S), as `ObserveState` shows them, for T decisions (R, T, A).
 
         Args:
-            chance: (R, T, E) numbers in [0, 1], E = `chances`, which decide what comes by lot: as
+            chance: (R, T, E) numbers in [0, 1], E = `chances`, which decide what is random: as
                 often as in the environment, if they are uniform. Most tasks have none.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Several copies of one environment, reset and stepped at the caller's word only."""
+"""Several copies of one environment, reset and stepped only when the caller says so."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -141,7 +141,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         return flat
 
     def _check(self, action: Array) -> None:
-        """MuJoCo clips what is out of range without a word; then executed is not what was planned.
+        """MuJoCo clips actions out of range without a warning, and would not execute what was planned.
 
         The tolerance is float32 rounding.
         """

@@ -17,13 +17,13 @@ class Candidates:
         actions: (B, N, T, A) in [-1, 1].
         futures: (B, N, M) cost in each future, finite or +inf.
         costs: (B, N) what these amount to, by the risk measure.
-        slope: (B, N, T, A) derivative of the costs by the actions, if the algorithm asked for it.
+        gradient: (B, N, T, A) of the costs along the actions, if the algorithm asked for it.
     """
 
     actions: Tensor
     futures: Tensor
     costs: Tensor
-    slope: Tensor | None = None
+    gradient: Tensor | None = None
 
     def split(self, count: int) -> tuple["Candidates", "Candidates | None"]:
         """The first `count`, and the others if there are any."""

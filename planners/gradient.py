@@ -30,7 +30,7 @@ class GradientConfig(PlannerConfig):
 
 
 class Gradient(Planner[GradientConfig]):
-    """Moves each candidate down its own slope and takes the best that was ever seen.
+    """Moves each candidate down its own gradient and takes the best that was ever seen.
 
     It starts from samples, from what was carried over (standing still, in a fresh plan) and from
     the proposals.
@@ -41,13 +41,13 @@ class Gradient(Planner[GradientConfig]):
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:
-        if last is None or last.slope is None:
+        if last is None or last.gradient is None:
             return super().propose(i, mean, std, noise, last)
-        slope = last.slope.nan_to_num(0.0, 0.0, 0.0)
+        gradient = last.gradient.nan_to_num(0.0, 0.0, 0.0)
         # Only the direction counts, so that one learning rate suits costs of any scale.
-        length = slope.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+        length = gradient.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
         step = self.config.learning_rate * (1.0 - i / self.config.iterations)
-        return last.actions - step * slope / length
+        return last.actions - step * gradient / length
 
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor

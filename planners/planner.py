@@ -201,8 +201,8 @@ class Planner(ABC, Generic[C]):
             return Candidates(actions, futures, costs)
         if not costs.requires_grad:
             raise ValueError(f"the cost is not differentiable, as {self.config.kind} needs it")
-        (slope,) = torch.autograd.grad(costs, actions, torch.ones_like(costs))
-        return Candidates(actions.detach(), futures.detach(), costs.detach(), slope)
+        (gradient,) = torch.autograd.grad(costs, actions, torch.ones_like(costs))
+        return Candidates(actions.detach(), futures.detach(), costs.detach(), gradient)
 
     def _choose(
         self,

@@ -113,7 +113,7 @@ class Categorical:
         # The last class takes what rounding leaves of the cumulative sum.
         hard = self._one_hot((probs.detach().cumsum(-1)[..., :-1] < uniform).sum(-1))
         # Half of the gradient passes straight through, half is the score's, for the gain over the
-        # mean that the loss's slope foretells. In this order the sum is exactly 0 or 1.
+        # mean that the loss's gradient predicts. In this order the sum is exactly 0 or 1.
         score = torch.where(hard > 0, log_probs, 0).sum(-1, keepdim=True)
         soft = 0.5 * (probs + (hard - probs).detach() * score)
         return (hard + (soft - soft.detach())).flatten(-2)

@@ -4,7 +4,7 @@
     s(t+1) = Pred(h(t), s(t), z(t), a(t))       next state of the world
 
 `Enc` and `Pred` are deterministic and trained; z is drawn from a distribution or varied over a
-set, and parameterises what could happen; a is what the agent does. Equation and words are those of
+set, and parameterises what could happen; a is what the agent does. Equation and terms are those of
 LeCun's post of 20 February 2024, "Lots of confusion about what a world model is",
 https://www.linkedin.com/posts/yann-lecun_lots-of-confusion-about-what-a-world-model-activity-7165738293223931904-vdgR
 and the idea that of LeCun 2022, "A Path Towards Autonomous Machine Intelligence",

@@ -1,4 +1,4 @@
-"""The gorge of `Gusts`: its land, how the ball is driven, and what each way across is worth.
+"""The gorge of `Gusts`: its land, how the ball is driven, and the expected return of each way.
 
 Shapes: ... any leading shape, L decisions of an episode.
 """

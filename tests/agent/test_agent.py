@@ -98,7 +98,7 @@ def test_actors() -> None:
     a, x = agent(), torch.ones(4, 3)
     policy, plan = step(a, x, actor="policy")
     assert plan is None
-    # The policy's mode: no luck in it, the same for equal observations.
+    # The policy's mode is not random: the same for equal observations.
     torch.testing.assert_close(policy, step(a, x, seed=1, actor="policy")[0])
     torch.testing.assert_close(policy[0], policy[1])
     random, _ = step(a, x, actor="random")

@@ -48,7 +48,7 @@ def lists() -> tuple[list[Any], ...]:
     return [], [], [], [], []
 
 
-# Rewards of two were not written down as functions of states; the third has luck, and tests below.
+# Two have no reward as a function of states; the third is random, and has its tests below.
 OWN = ("gusts", "reach", "two-rooms")
 
 
@@ -191,7 +191,7 @@ def test_shapes_are_checked(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> 
         simulator.rollout(*(np.zeros(shape) for shape in shapes))
 
 
-def test_luck_is_as_the_environment_draws_it() -> None:
+def test_chance_is_as_the_environment_draws_it() -> None:
     """Gusts from anywhere, steered at random: each decision foretold, told whether a gust came."""
     made = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state")
     env, simulator = make_env(made), Simulator(made, threads=1)
@@ -226,7 +226,7 @@ def test_luck_is_as_the_environment_draws_it() -> None:
         np.testing.assert_allclose(found.rewards[0], rewards[at], atol=1e-6)
 
 
-def test_luck_must_be_given_where_there_is_luck() -> None:
+def test_chance_must_be_given_where_there_is_chance() -> None:
     simulator = Simulator(EnvConfig(id="worldplan/Gusts-v0"), threads=1)
     with pytest.raises(ValueError, match=r"chance \(R, T, 1\) with .*, \(2, 3, 0\)"):
         simulator.rollout(np.zeros((2, simulator.state_dim)), np.zeros((2, 3, 1)))

@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
         {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
     ),
     "simulator": SIMULATOR,
-    "simulator, luck": replace(SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge),
+    "simulator, latent": replace(SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge),
 }
 
 every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])

@@ -11,14 +11,14 @@ D = 3
 
 
 class World:
-    """Believes that x' = x + push * a + luck * z, with z standard normal. Remembers how many
+    """Believes that x' = x + push * a + spread * z, with z standard normal. Remembers how many
     steps it has filtered, and what the first observation was."""
 
     embedding_dim = latent_dim = noise_dim = D
     feature_dim = D
 
-    def __init__(self, push: float = 1.0, luck: float = 0.0, context: int = 1) -> None:
-        self.push, self.luck, self.context = push, luck, context
+    def __init__(self, push: float = 1.0, spread: float = 0.0, context: int = 1) -> None:
+        self.push, self.spread, self.context = push, spread, context
         self.filtered: list[Tensor] = []
 
     def encode(self, x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class World:
         return h
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        return h + self.push * a + self.luck * z
+        return h + self.push * a + self.spread * z
 
     def expect(self, s: Tensor) -> Tensor:
         return s

@@ -51,7 +51,7 @@ def test_risk_measures_by_hand(risk: Any, expected: float) -> None:
     torch.testing.assert_close(reduced, torch.full((2, 3), expected), rtol=1e-3, atol=1e-3)
 
 
-def test_the_optimist_weighs_luck_against_surprise() -> None:
+def test_the_optimist_weighs_z_against_surprise() -> None:
     costs = torch.tensor([5.0, 1.0, 4.8, -3.0])  # + weight * (0, 2, 0.5, 4.5)
     for weight, expected in ((0.0, -3.0), (1.0, 1.5), (1.8, 4.6), (5.0, 5.0)):
         measure = RISK.validate_python({"kind": "optimistic", "weight": weight})
@@ -91,16 +91,16 @@ def test_risk_configs() -> None:
 
 
 def gamble(actions: Tensor, noise: Tensor) -> Tensor:
-    """Two paths: forward costs -1 or +3 by the luck of z, backward always 1.
+    """Two paths: forward costs -1 or +3 depending on z, backward always 1.
 
-    Bad luck is z > 0.5: about 0.31 of all futures, so the gamble costs about 0.23 on average.
+    z > 0.5 is bad: about 0.31 of all futures, so the gamble costs about 0.23 on average.
     """
     forward = actions[:, :, 0, :1] > 0.0
-    luck = torch.where(noise[:, 0, 0] > 0.5, 3.0, -1.0)
-    return torch.where(forward, luck, torch.ones_like(luck))
+    cost = torch.where(noise[:, 0, 0] > 0.5, 3.0, -1.0)
+    return torch.where(forward, cost, torch.ones_like(cost))
 
 
-# 1000 futures; f is the share of them that is unlucky.
+# 1000 futures; f is the share of them that is bad.
 GAMBLE: list[tuple[Any, bool]] = [
     ("mean", True),  # -1 + 4 f = 0.23
     ("best", True),
@@ -109,7 +109,7 @@ GAMBLE: list[tuple[Any, bool]] = [
     ("worst", False),
     ({"kind": "entropic", "beta": 0.01}, True),
     ({"kind": "entropic", "beta": 5.0}, False),
-    # Unlucky takes z = 0.5, a surprise of 0.125: the gamble's worst is 3 - 0.125 w, or -1.
+    # The bad outcome takes z = 0.5, a surprise of 0.125: the gamble's worst is 3 - 0.125 w, or -1.
     ({"kind": "adversarial", "weight": 1.0}, False),
     ({"kind": "adversarial", "weight": 20.0}, True),  # 3 - 2.5 = 0.5
     ({"kind": "optimistic", "weight": 1.0}, True),
@@ -144,7 +144,7 @@ def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
     )
 
 
-def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
+def test_every_step_holds_as_many_bad_draws_as_it_should() -> None:
     """A search would find the one step at which, by chance, nothing goes wrong."""
     planner = make_planner(
         TypeAdapter(PlannerConfigUnion).validate_python(
@@ -152,24 +152,24 @@ def test_every_step_holds_as_much_bad_luck_as_it_should() -> None:
         ),
         Box(1),
     )
-    luck = planner.draw_noise(1, 2, rng()).latent
-    assert luck.shape == (10, 300, 2)
-    tenths = torch.special.ndtr(luck.double()).mul(10).floor().long()
+    latent = planner.draw_noise(1, 2, rng()).latent
+    assert latent.shape == (10, 300, 2)
+    tenths = torch.special.ndtr(latent.double()).mul(10).floor().long()
     expected = torch.arange(10)[:, None, None].expand_as(tenths)
     torch.testing.assert_close(tenths.sort(0).values, expected)
-    assert luck.mean() == pytest.approx(0.0, abs=0.01)
-    assert luck.std() == pytest.approx(1.0, abs=0.02)
+    assert latent.mean() == pytest.approx(0.0, abs=0.01)
+    assert latent.std() == pytest.approx(1.0, abs=0.02)
     # Independent from step to step and of the other entry, and different futures.
     related = torch.corrcoef(
-        torch.stack([luck[:, 1:, 0], luck[:, :-1, 0], luck[:, 1:, 1]]).flatten(1)
+        torch.stack([latent[:, 1:, 0], latent[:, :-1, 0], latent[:, 1:, 1]]).flatten(1)
     )
     assert (related - torch.eye(3)).abs().max() < 0.08
-    torch.testing.assert_close(luck, planner.draw_noise(1, 2, rng()).latent)
-    assert not luck.equal(planner.draw_noise(1, 2, rng(1)).latent)
+    torch.testing.assert_close(latent, planner.draw_noise(1, 2, rng()).latent)
+    assert not latent.equal(planner.draw_noise(1, 2, rng(1)).latent)
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2**-24])
-def test_luck_is_finite_whatever_is_drawn(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latent_noise_is_always_finite(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest float below 1 is rounded to the end of the last of a thousand strata."""
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, drawn))
     assert stratified((1000, 2, 1)).isfinite().all()

@@ -1,4 +1,4 @@
-"""The search: known optima, luck, batches, bounds and costs that are not finite."""
+"""The search: known optima, latent samples, batches, bounds and costs that are not finite."""
 
 import math
 from dataclasses import replace

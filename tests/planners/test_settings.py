@@ -75,8 +75,8 @@ def test_choose() -> None:
 
     sample = build("cem", choose="sample", **settings)
     noise = draw(sample)
-    for place, luck in enumerate((0.1, 0.3, 0.6, 0.999)):
-        drawn = replace(noise, select=torch.tensor([luck]))
+    for place, number in enumerate((0.1, 0.3, 0.6, 0.999)):
+        drawn = replace(noise, select=torch.tensor([number]))
         plan, _ = sample.plan(Watched(), sample.initial_state(1), drawn)
         assert torch.equal(plan.actions[0], cost.seen[0][0, order[place]])
     # A cold MPPI draws the best; its weights are those of the fit.

@@ -1,4 +1,4 @@
-"""What a trained model is worth besides its return: prediction, use of a and z, time, chance.
+"""Measurements of a trained model besides its return: prediction, use of a and z, time, baselines.
 
 Shapes: W windows, T steps ahead, M futures, D observation, A action, H embedding, S' state.
 """

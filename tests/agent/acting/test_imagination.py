@@ -121,7 +121,7 @@ def test_learned_return_of_no_steps_is_the_value() -> None:
 B, N, M, T = 2, 3, 4, 5
 
 
-def test_side_by_side_orders_rows_by_plan_candidate_and_luck() -> None:
+def test_side_by_side_orders_rows_by_plan_candidate_and_latent_sample() -> None:
     generator = torch.Generator().manual_seed(0)
     h, s = torch.randn(B, 6, generator=generator), torch.randn(B, 7, generator=generator)
     actions = torch.randn(B, N, T, 2, generator=generator)
@@ -162,7 +162,7 @@ def test_goal_distance_sums_over_the_horizon() -> None:
     actions = torch.tensor([[[1.0, 1.0], [3.0, 0.0]]]).expand(2, 2, 2)[..., None]
     noise = torch.tensor([[0.0, 0.0], [2.0, -2.0]])[..., None]  # z: 0, 0 and 1, -1
     cost = goal_cost([[3.0], [10.0]], x)(actions, noise)
-    # Plan 0 walks 1, 2 or 3, 3 (with luck 2, 2 or 4, 3) to 3; plan 1 away from 10 likewise.
+    # Plan 0 walks 1, 2 or 3, 3 (with z 2, 2 or 4, 3) to 3; plan 1 away from 10 likewise.
     expected = [[[4 + 1, 1 + 1], [0, 1]], [[1 + 4, 4 + 4], [9 + 9, 16 + 9]]]
     assert cost.tolist() == expected
     one_for_all = goal_cost([[3.0]], x)(actions, noise)

@@ -68,10 +68,10 @@ def test_steps_after_the_end_do_not_count() -> None:
 
 
 class Noisy(World):
-    """Predicts noise of standard deviation `luck`; the true one is 1. Its posterior knows z."""
+    """Predicts noise of standard deviation `spread`; the true one is 1. Its posterior knows z."""
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
-        z = (h_next - h - self.push * a) / self.luck
+        z = (h_next - h - self.push * a) / self.spread
         return Gaussian(z, torch.full_like(z, 1e-3))
 
 
@@ -86,7 +86,7 @@ def noisy_batch(steps: int = 1, count: int = 2000) -> Batch:
 def test_bands_of_calibrated_overconfident_and_underconfident_models(
     std: float, confidence: int
 ) -> None:
-    measured = band_coverage(Noisy(luck=std), noisy_batch(), rng())
+    measured = band_coverage(Noisy(spread=std), noisy_batch(), rng())
     for level in (50, 90):
         # The outermost of 32 draws are the tails, which makes the bands a little narrower.
         error = measured[f"coverage_{level}"] - level / 100
@@ -94,7 +94,7 @@ def test_bands_of_calibrated_overconfident_and_underconfident_models(
 
 
 def test_bands_are_of_every_step_until_the_episode_ends() -> None:
-    world, b = Noisy(luck=1.0), noisy_batch(steps=3)
+    world, b = Noisy(spread=1.0), noisy_batch(steps=3)
     b.valid[::2, 1:] = False
     transformed = embedding_pit(world, b, rng(), draws=64)
     assert transformed.shape == (3, 2000, 3)
@@ -107,7 +107,7 @@ def test_bands_are_of_every_step_until_the_episode_ends() -> None:
 
 
 def test_the_context_is_filtered_first() -> None:
-    world, b = Noisy(luck=1.0, context=3), noisy_batch(steps=4)
+    world, b = Noisy(spread=1.0, context=3), noisy_batch(steps=4)
     transformed = embedding_pit(world, b, rng())
     assert len(transformed) == 2
     assert len(world.filtered) == 2
@@ -115,7 +115,7 @@ def test_the_context_is_filtered_first() -> None:
 
 
 def test_the_same_seed_gives_the_same_measure() -> None:
-    world, b = Noisy(luck=0.5), noisy_batch()
+    world, b = Noisy(spread=0.5), noisy_batch()
     assert band_coverage(world, b, rng(1)) == band_coverage(world, b, rng(1))
     assert band_coverage(world, b, rng(1)) != band_coverage(world, b, rng(2))
 

@@ -49,7 +49,7 @@ def test_measures_of_a_correct_model() -> None:
 
 
 def test_a_model_that_ignores_actions_is_not_sensitive_to_them() -> None:
-    measures = diagnose(World(push=0, luck=0.5), batch(), rng())
+    measures = diagnose(World(push=0, spread=0.5), batch(), rng())
     apart = math.sqrt(1 + 1 / 3)
     assert measures["action_sensitivity"] == 0
     assert measures["latent_sensitivity"] == near(0.5 * math.sqrt(2) / apart)
@@ -75,7 +75,7 @@ def test_measures_are_of_the_step_after_the_context() -> None:
 
 
 def test_the_same_seed_gives_the_same_measures() -> None:
-    world, b = World(luck=1.0), batch(count=50)
+    world, b = World(spread=1.0), batch(count=50)
     assert diagnose(world, b, rng()) == diagnose(world, b, rng())
     assert diagnose(world, b, rng()) != diagnose(world, b, rng(1))
 

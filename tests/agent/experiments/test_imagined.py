@@ -35,16 +35,16 @@ BLIND = EnvConfig(id="toy_envs:ToySlider-v0", kwargs={"blind": True})
 
 
 class Exact:
-    """ToySlider as it is, times `push` on actions; z adds `luck` to the speed."""
+    """ToySlider as it is, times `push` on actions; z adds `spread` to the speed."""
 
     context, uses_action = 1, True
     spec: EnvironmentSpec
     imagine = imagine_rows
 
-    def __init__(self, push: float = 1.0, luck: float = 0.0, blind: bool = False) -> None:
-        self.push, self.luck, self.blind = push, luck, blind
+    def __init__(self, push: float = 1.0, spread: float = 0.0, blind: bool = False) -> None:
+        self.push, self.spread, self.blind = push, spread, blind
         self.embedding_dim = self.feature_dim = 4 if blind else 5
-        self.latent_dim = self.noise_dim = int(luck > 0)
+        self.latent_dim = self.noise_dim = int(spread > 0)
 
     def encode(self, x: Tensor) -> Tensor:
         return x
@@ -61,7 +61,7 @@ class Exact:
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         place, (speed, cosine, sine, spin) = h[..., :-4], h[..., -4:].unbind(-1)
-        speed = speed + 0.1 * self.push * a[..., 0] + self.luck * z.sum(-1)
+        speed = speed + 0.1 * self.push * a[..., 0] + self.spread * z.sum(-1)
         spin = spin + 0.1 * self.push * a[..., 1]
         c, s = (0.1 * spin).cos(), (0.1 * spin).sin()
         moved = [speed, c * cosine - s * sine, s * cosine + c * sine, spin]
@@ -152,9 +152,9 @@ def test_what_cannot_be_read_is_drawn_where_it_is() -> None:
     assert not np.allclose(c.ghosts[1:, 0, 1], c.position[1:, 1], atol=1e-6)
 
 
-def test_futures_differ_by_their_luck_and_repeat_by_their_seed(reading: Reading) -> None:
-    lucky = Exact(luck=0.05)
-    c, again, other = (compared(lucky, reading, count=32, seed=s) for s in (0, 0, 1))
+def test_futures_differ_by_their_z_and_repeat_by_their_seed(reading: Reading) -> None:
+    random = Exact(spread=0.05)
+    c, again, other = (compared(random, reading, count=32, seed=s) for s in (0, 0, 1))
     assert c.ghosts.shape == (21, 32, 2)
     spread = c.h_imagined.std(1)[:, 1]
     # Its speed walks at random: after t steps by 0.05 sqrt(t).
@@ -248,7 +248,7 @@ def test_errors_and_coverage_by_hand() -> None:
 
 @pytest.mark.parametrize("futures", [1, 8])
 def test_the_picture_is_drawn(reading: Reading, tmp_path: Path, futures: int) -> None:
-    c = compared(Exact(luck=0.05 * (futures > 1)), reading, count=futures)
+    c = compared(Exact(spread=0.05 * (futures > 1)), reading, count=futures)
     plot(c, tmp_path / "p.png", "a title")
     picture = np.asarray(Image.open(tmp_path / "p.png").convert("L"))
     assert picture.std() > 10

@@ -1,4 +1,4 @@
-"""What a trained model is measured by: prediction errors, luck, and planning by lot."""
+"""What a trained model is measured by: prediction errors, information in z, and the baseline."""
 
 from pathlib import Path
 from typing import Any

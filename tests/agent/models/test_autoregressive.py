@@ -25,10 +25,10 @@ def test_cached_and_full_evaluation_agree(context: int, action: bool) -> None:
     tokens = torch.randint(0, 4, (200, context, 3), generator=rng())
     tokens[:50, 0] = 4  # not seen
     actions = torch.randn(200, context, 2 * action, generator=rng(1))
-    luck = torch.rand(200, 3, generator=rng(2))
-    following, fraction = m.language.generate(tokens, actions, luck)
+    quantile = torch.rand(200, 3, generator=rng(2))
+    following, fraction = m.language.generate(tokens, actions, quantile)
     low, share = share_of(m.language.logits(tokens, actions, following).exp(), following)
-    torch.testing.assert_close(low + share * fraction, luck, rtol=0, atol=1e-5)
+    torch.testing.assert_close(low + share * fraction, quantile, rtol=0, atol=1e-5)
 
 
 def test_a_word_depends_on_those_before_it_and_on_no_later_one() -> None:
@@ -44,7 +44,7 @@ def test_a_word_depends_on_those_before_it_and_on_no_later_one() -> None:
 
 
 @torch.no_grad()
-def test_luck_picks_words_as_often_as_the_model_says() -> None:
+def test_tokens_are_drawn_as_often_as_the_model_says() -> None:
     """Pearson's chi-square over the 16 pairs of tokens of two dimensions."""
     m, draws = make(observation=2), 20_000
     h, s, a, _ = (u.expand(draws, -1) for u in some(m, 1))

@@ -16,11 +16,11 @@ from worldplan.envs import EnvironmentSpec
 
 def chain(p: Tensor, steps: int, seed: int, order: int = 1) -> Tensor:
     """A sequence (steps,) of states; the next depends on the one `order` steps before."""
-    luck, top = torch.rand(steps, generator=rng(seed)).tolist(), p.cumsum(-1).tolist()
+    draws, top = torch.rand(steps, generator=rng(seed)).tolist(), p.cumsum(-1).tolist()
     states = [0] * order
     for t in range(order, steps):
         row = top[states[t - order]]
-        states.append(next((j for j, c in enumerate(row) if luck[t] < c), len(row) - 1))
+        states.append(next((j for j, c in enumerate(row) if draws[t] < c), len(row) - 1))
     return torch.tensor(states)
 
 

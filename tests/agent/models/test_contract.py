@@ -110,7 +110,7 @@ def test_a_batch_equals_its_rows_one_by_one(case: Case) -> None:
 
 
 @every
-def test_other_luck_gives_other_futures(case: Case) -> None:
+def test_other_latent_noise_gives_other_futures(case: Case) -> None:
     m = case.model_of()
     assert (m.latent_dim == 0) == (m.noise_dim == 0)
     h, a = m.encode(case.x(200)), case.a(200)
@@ -180,10 +180,10 @@ def test_gradients_pass_through_pred(case: Case) -> None:
     z_in = inputs[1] if m.latent_dim else z
     s = m.initial_state(inputs[0])
     reached = m.expect(m.predict(inputs[0], s, z_in, inputs[-1])).square().sum()
-    slopes = torch.autograd.grad(reached, inputs if m.uses_action else inputs[:-1])
-    for slope in slopes:
-        assert torch.isfinite(slope).all()
-        assert (slope != 0).any(-1).all()
+    gradients = torch.autograd.grad(reached, inputs if m.uses_action else inputs[:-1])
+    for gradient in gradients:
+        assert torch.isfinite(gradient).all()
+        assert (gradient != 0).any(-1).all()
 
 
 @some("differentiable")
@@ -193,14 +193,14 @@ def test_gradients_pass_through_a_whole_future(case: Case) -> None:
     noise = torch.randn(4, 6, m.noise_dim, generator=rng())
     future = imagine(m, h, m.initial_state(h), a, noise)
     if m.uses_action:
-        (slope,) = torch.autograd.grad(future.h[-1].square().sum(), a)
-        assert torch.isfinite(slope).all()
-        assert (slope != 0).any(-1).all()
+        (gradient,) = torch.autograd.grad(future.h[-1].square().sum(), a)
+        assert torch.isfinite(gradient).all()
+        assert (gradient != 0).any(-1).all()
     else:
-        (slope,) = torch.autograd.grad(
+        (gradient,) = torch.autograd.grad(
             future.h[-1].square().sum(), a, materialize_grads=True, allow_unused=True
         )
-        assert not slope.any()
+        assert not gradient.any()
 
 
 # Learning
@@ -256,8 +256,8 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
     m = agent.make_learner().model
     named = {k: p for k, p in m.named_parameters() if p.requires_grad}
     loss = loss_of(case, agent, m).loss
-    slopes = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    dead = [k for k, g in zip(named, slopes, strict=True) if g is None or not g.any()]
+    gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    dead = [k for k, g in zip(named, gradients, strict=True) if g is None or not g.any()]
     assert named
     assert dead == []
 

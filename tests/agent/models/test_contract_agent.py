@@ -71,7 +71,7 @@ def test_actions_matter_or_do_not_exist(case: Case) -> None:
     returns = agent.controller.score(*rows).view(1, 8, 2)
     alike = torch.equal(future, future[:, :, :1].expand_as(future))
     assert alike == (not m.uses_action)
-    # No action in the world: all candidates are worth the same, to the last bit.
+    # No action in the world: all candidates cost the same, to the last bit.
     assert torch.equal(returns, returns[:, :1].expand_as(returns)) == (not m.uses_action)
 
 

@@ -131,7 +131,7 @@ def test_context_one_imagines_a_step_with_one_network() -> None:
     assert calls == {"dynamics": 6}
 
 
-def test_luck_costs_the_prior_and_memory_its_gates() -> None:
+def test_a_latent_costs_the_prior_and_memory_its_gates() -> None:
     model = stirred("gaussian", 2)
     h = model.encode(torch.randn(4, 3))
     calls = count_networks(model)

@@ -1,4 +1,4 @@
-"""z: it carries both outcomes of a coin, and nothing where nothing is left to luck."""
+"""z: it carries both outcomes of a coin, and nothing where nothing is random."""
 
 from functools import cache, partial
 
@@ -12,21 +12,21 @@ from worldplan.agent.evaluation.diagnostics import diagnose
 from worldplan.agent.models.world_model import imagine
 
 
-def coin(generator: torch.Generator, luck: float, sequences: int = 128) -> Batch:
-    """x' = x + a + luck * (1 or -1, equally likely); the reward is x'."""
+def coin(generator: torch.Generator, spread: float, sequences: int = 128) -> Batch:
+    """x' = x + a + spread * (1 or -1, equally likely); the reward is x'."""
     x = 1.5 * torch.randn(sequences, generator=generator)
     a = 2 * torch.rand(sequences, generator=generator) - 1
     side = 2 * torch.randint(0, 2, (sequences,), generator=generator) - 1
-    after = x + a + luck * side
+    after = x + a + spread * side
     return window(torch.stack([x, after], 1).unsqueeze(-1), a.view(-1, 1, 1), after.unsqueeze(-1))
 
 
 @cache
-def coin_learner(kind: str, luck: float) -> tuple[JEPALearner, dict[str, float]]:
+def coin_learner(kind: str, spread: float) -> tuple[JEPALearner, dict[str, float]]:
     """A model of `coin` with z of a kind, its defaults for the KL, and its last metrics."""
     learner = make(1, 1, {"latent": LATENTS[kind]})
-    updates = 400 if kind != "none" and luck else 250
-    return learner, train(learner, partial(coin, luck=luck), updates)
+    updates = 400 if kind != "none" and spread else 250
+    return learner, train(learner, partial(coin, spread=spread), updates)
 
 
 @torch.no_grad()
@@ -76,7 +76,7 @@ def test_without_z_the_future_is_the_useless_mean() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])
-def test_z_carries_nothing_where_nothing_is_left_to_luck(kind: str) -> None:
+def test_z_carries_nothing_where_nothing_is_random(kind: str) -> None:
     learner, metrics = coin_learner(kind, 0.0)
     free = learner.model.latent.free_bits
     assert metrics["kl"] < free + 0.02 < 0.05

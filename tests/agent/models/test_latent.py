@@ -155,8 +155,8 @@ def test_categorical_gradient_is_exact_on_average_for_a_quadratic_loss() -> None
         for j in range(3):
             drawn = z.sample(torch.stack([middle[0, i], middle[1, j]]))
             assert drawn.view(2, 3).argmax(-1).tolist() == [i, j]
-            slope = torch.autograd.grad(loss(drawn), [logits])[0]
-            estimate += probs[0, i] * probs[1, j] * slope
+            gradient = torch.autograd.grad(loss(drawn), [logits])[0]
+            estimate += probs[0, i] * probs[1, j] * gradient
     values = every_value(2, 3).to(logits)
     expected = (z.log_prob(values).exp() * loss(values)).sum()
     torch.testing.assert_close(estimate, torch.autograd.grad(expected, [logits])[0])

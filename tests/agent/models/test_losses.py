@@ -49,7 +49,7 @@ def test_kl_is_shared_out_between_prior_and_posterior() -> None:
     assert float(kl) == pytest.approx(0.5)
     assert not kl.requires_grad
     by_q, by_p = torch.autograd.grad(loss, [q_mean, p_mean])
-    assert float(by_q) == pytest.approx(0.25)  # a quarter of the slope 1
+    assert float(by_q) == pytest.approx(0.25)  # a quarter of the gradient 1
     assert float(by_p) == pytest.approx(-0.75)
 
 

@@ -125,12 +125,12 @@ def test_asking_one_member_equals_asking_all(members: list[int]) -> None:
     one = ensemble.of_one(x, F.one_hot(chosen, 3), block=16)
     all_of_them = ensemble(x)[chosen, torch.arange(len(members))]
     torch.testing.assert_close(one, all_of_them)
-    slopes = [
+    gradients = [
         torch.autograd.grad(y.square().sum(), [x, *ensemble.parameters()])
         for y in (one, all_of_them)
     ]
-    for slope, expected in zip(*slopes, strict=True):
-        torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-4)
+    for gradient, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-4)
     lead = ensemble.of_one(x.view(-1, 1, 4), F.one_hot(chosen, 3).view(-1, 1, 3))
     torch.testing.assert_close(lead, one.unsqueeze(1))
 
@@ -209,5 +209,5 @@ def test_squash_far_out_stays_finite() -> None:
     # log(1 - tanh(u)^2) = log 4 - 2|u| out there.
     expected = 1 - 0.5 * math.log(2 * math.pi) - (math.log(4) - 100)
     torch.testing.assert_close(log_prob, torch.full((2,), expected))
-    (slope,) = torch.autograd.grad(log_prob.sum(), [mean])
-    torch.testing.assert_close(slope, torch.tensor([[-2.0], [2.0]]))
+    (gradient,) = torch.autograd.grad(log_prob.sum(), [mean])
+    torch.testing.assert_close(gradient, torch.tensor([[-2.0], [2.0]]))

@@ -1,4 +1,4 @@
-"""The simulator as a world model: what plans are worth in it, and how it is run and kept."""
+"""The simulator as a world model: scores of plans, and how it is run and stored."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
     until then, and nothing comes after."""
     made, x = agent(discount=0.9), states(2)
     actions = torch.stack([torch.ones(60, 1), torch.zeros(60, 1)], 1)
-    worth = made.controller.score(x, x, actions, torch.zeros(60, 2, 0))
+    score = made.controller.score(x, x, actions, torch.zeros(60, 2, 0))
     env: Any = make_env(PENDULUM)
     for row in range(2):
         env.reset(seed=row)
@@ -52,10 +52,10 @@ def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
             if terminated:
                 break
         assert terminated or row == 1
-        torch.testing.assert_close(float(worth[row]), total, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(float(score[row]), total, rtol=1e-5, atol=1e-5)
 
 
-def test_luck_is_z() -> None:
+def test_chance_is_z() -> None:
     """Straight over the bridge of Gusts: six decisions and the prize, or a fall in the fourth."""
     env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"start": 0.0, "gust": 0.2}, observe="state")
     model = {"kind": "simulator", "threads": 1}
@@ -65,10 +65,10 @@ def test_luck_is_z() -> None:
     noise = torch.zeros(8, 3, 1)
     noise[3, :2, 0] = torch.special.ndtri(torch.tensor([0.19, 0.21]))
     noise[2, 2] = noise[4, 2] = -3  # off the bridge, or when its chance is over
-    worth = made.controller.score(x, x, torch.zeros(8, 3, 1), noise)
+    score = made.controller.score(x, x, torch.zeros(8, 3, 1), noise)
     cost = [0.15 * sum(0.9**k for k in range(n)) for n in (4, 6)]
     torch.testing.assert_close(
-        worth, torch.tensor([-cost[0], 1.75 * 0.9**5 - cost[1], 1.75 * 0.9**5 - cost[1]])
+        score, torch.tensor([-cost[0], 1.75 * 0.9**5 - cost[1], 1.75 * 0.9**5 - cost[1]])
     )
 
 

@@ -1,4 +1,4 @@
-"""Gusts: its dynamics, its luck, and what each way across is worth."""
+"""Gusts: its dynamics, its gusts, and the expected return of each way."""
 
 import math
 from typing import Any
