@@ -141,7 +141,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         return flat
 
     def _check(self, action: Array) -> None:
-        """MuJoCo clips actions out of range without a warning, and would not execute what was planned.
+        """MuJoCo clips actions out of range without a warning: it would not execute the plan.
 
         The tolerance is float32 rounding.
         """

@@ -1,9 +1,9 @@
 """A gorge, a narrow bridge where a gust may come, and a long safe way round: a task about risk.
 
 A ball runs at constant speed and only steers. It cannot stand still, and weaving costs as much as
-running. A risk measure covers the chance within the planner's horizon, after which stands an expected
-value, so a plan could delay the bridge again and again. From the start the bridge is three decisions
-away, eleven at the most; with a horizon of eight, waiting costs more than the safe way.
+running. A risk measure covers the chance within the planner's horizon only; after it stands an
+expected value, so a plan could delay the bridge again and again. From the start the bridge is three
+decisions away, eleven at the most; with a horizon of eight, waiting costs more than the safe way.
 """
 
 from typing import Any
