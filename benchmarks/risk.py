@@ -5,10 +5,10 @@
 
 First the optimum: the expected return of each way, in closed form and played by rule. Then one
 model is trained for each kind of z and seed, and evaluated under each risk measure on the same
-held-out episodes from the place where the ways part; so is the simulator, which needs no training. Risk is
-a setting of the planner, not of the model: training once gives every measure the same model and the
-same data, and takes a third of the time. What is there already is not made again: a run goes on
-from its checkpoint, and each result is a JSON file of its own.
+held-out episodes from the place where the ways part; so is the simulator, which needs no training.
+Risk is a setting of the planner, not of the model: training once gives every measure the same model
+and the same data, and takes a third of the time. What is there already is not made again: a run
+goes on from its checkpoint, and each result is a JSON file of its own.
 """
 
 from __future__ import annotations
