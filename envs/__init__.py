@@ -1,4 +1,4 @@
-"""Environments: any Gymnasium id made into flat float32 observations and actions in [-1, 1]."""
+"""Environments: any Gymnasium id, with flat float32 observations and actions in [-1, 1]."""
 
 from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.render import choose_backend

@@ -1,4 +1,4 @@
-"""Pictures of a pose with other poses, half seen through, over it.
+"""Pictures of a pose with other, translucent poses ("ghosts") over it.
 
 Shapes: Q positions (MuJoCo's qpos), M ghosts.
 """
@@ -17,13 +17,13 @@ _COLOUR = np.array([0.25, 0.55, 1.0], np.float32)
 
 
 class GhostRenderer:
-    """Draws in the view of the environment's own film, with what moves drawn again for each ghost.
+    """Draws with the environment's own camera, and draws the moving bodies again for each ghost.
 
-    Everything but the positions is as it is in `env` when this is made: so make it after a reset.
-    A camera that does not move looks at where `position` (Q,) is.
+    Everything except the positions is copied from `env` by the constructor: make it after a reset.
+    A camera that does not move looks at the place of the pose `position` (Q,).
 
     Raises:
-        ValueError: the environment shows no MuJoCo model and data.
+        ValueError: the environment has no MuJoCo `model` and `data`.
     """
 
     def __init__(
@@ -31,7 +31,9 @@ class GhostRenderer:
     ) -> None:
         found = physics_of(env)
         if found is None:
-            raise ValueError(f"{env.unwrapped} shows no MuJoCo model and data: nothing to draw")
+            raise ValueError(
+                f"expected an environment with a MuJoCo model and data to draw, got {env.unwrapped}"
+            )
         self._model, data = found
         self._data = mujoco.MjData(self._model)
         mujoco.mj_copyData(self._data, self._model, data)
@@ -40,7 +42,7 @@ class GhostRenderer:
         self._renderer = mujoco.Renderer(self._model, height, width)
 
     def draw(self, position: Floats, ghosts: Floats, alpha: float) -> NDArray[np.uint8]:
-        """Picture (height, width, 3) of position (Q,) and ghosts (M, Q) of that opacity."""
+        """Picture (height, width, 3) of position (Q,), with ghosts (M, Q) of opacity `alpha`."""
         scene = self._renderer.scene
         self._place(position)
         self._renderer.update_scene(self._data, self._camera)
@@ -53,10 +55,10 @@ class GhostRenderer:
             )  # fmt: skip
             for geom in scene.geoms[first : scene.ngeom]:
                 geom.rgba[:3] = _COLOUR
-                geom.rgba[3] *= alpha  # what cannot be seen in reality stays unseen
+                geom.rgba[3] *= alpha  # invisible geoms stay invisible
                 geom.matid = -1
-                geom.emission = 0.5  # many scenes are dark
-                geom.size[:] *= 1.02  # of two surfaces in one place, chance decides
+                geom.emission = 0.5  # visible in dark scenes
+                geom.size[:] *= 1.02  # else it is random which of two equal surfaces is in front
         picture: NDArray[np.uint8] = self._renderer.render()
         return picture
 
@@ -81,7 +83,7 @@ def _camera(env: gym.Env[Any, Any], model: mujoco.MjModel, data: mujoco.MjData) 
     if fixed is not None and fixed >= 0:
         camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED.value, fixed
     elif renderer is not None:
-        # As Gymnasium's OffScreenViewer looks at what has no camera of its own.
+        # As Gymnasium's OffScreenViewer does for a model without a camera.
         camera.lookat[:] = np.median(data.geom_xpos, 0)
         camera.distance = model.stat.extent
         for name, value in (renderer.default_cam_config or {}).items():

@@ -1,4 +1,7 @@
-"""From an environment's id to an environment that an agent can plan in."""
+"""Makes an environment from its id.
+
+Shapes: D observation, A action.
+"""
 
 import contextlib
 import difflib
@@ -7,6 +10,7 @@ import importlib.util
 import logging
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -22,8 +26,9 @@ from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
+_NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothing; see pyproject
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
-# The project's own tasks and their time limits in frames; registered when one is asked for.
+# This project's tasks, with time limits in frames. They are registered when one is made.
 _OWN = {
     "worldplan/Gusts-v0": ("worldplan.envs.tasks.gusts:Gusts", 40),
     "worldplan/Reach-v0": ("worldplan.envs.tasks.reach:Reach", 50),
@@ -32,13 +37,15 @@ _OWN = {
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
-    """Make one environment: observation (D,) float32, action (A,) float32 in [-1, 1].
+    """Makes one environment: observation (D,) float32, action (A,) float32 in [-1, 1].
 
-    Time limits stay the environment's own, in frames. `metadata["render_fps"]` is in decisions
+    The environment keeps its own time limit, in frames. `metadata["render_fps"]` is in decisions
     per second. To render without a display, set MUJOCO_GL (see `render.choose_backend`) before
-    the first environment is made. What stepping raises: see `wrappers.Flat`.
+    the first environment is made. `wrappers.Flat` documents the errors of `step`.
 
-    Raises ValueError for an unknown id, a missing extra, refused kwargs or unsupported spaces.
+    Raises:
+        ValueError: unknown id, missing extra, kwargs that the environment refuses, or
+            unsupported spaces.
     """
     env = _create(config, render_mode)
     try:
@@ -58,7 +65,11 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
 
 
 def make_vector(config: EnvConfig, num_envs: int) -> VectorEnv:
-    """Make `num_envs` copies of one environment. Raises what `make_env` raises."""
+    """Makes `num_envs` copies of one environment.
+
+    Raises:
+        ValueError: num_envs is below 1, or as `make_env`.
+    """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     return VectorEnv([make_env(config) for _ in range(num_envs)], config)
@@ -71,8 +82,8 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
             importlib.import_module(module)
         except ImportError as error:
             raise ValueError(
-                f"cannot import {module!r}, named by environment id {config.id!r}: {error}. It "
-                "must be installed, or its folder be on PYTHONPATH"
+                f"cannot import {module!r} of environment id {config.id!r}: {error}. Install it, "
+                "or add its folder to PYTHONPATH"
             ) from error
     kwargs = dict(config.kwargs)
     if name.startswith(_DM_CONTROL):
@@ -103,7 +114,11 @@ def _unknown(name: str) -> str:
     by_lower = {known.lower(): known for known in [*gym.registry, *_OWN]}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     names = " or ".join(repr(by_lower[match]) for match in near)
-    hint = f"Did you mean {names}?" if near else "An own environment is named as 'module:EnvId'"
+    hint = (
+        f"Did you mean {names}?"
+        if near
+        else "The id of your own environment has the form 'module:EnvId'"
+    )
     return f"no environment has the id {name!r}. {hint}"
 
 
@@ -119,7 +134,7 @@ def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
         )
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
         raise ValueError(
-            f"{name!r}: expected actions with finite bounds, which [-1, 1] is mapped onto, got "
+            f"{name!r}: expected actions with finite bounds, which are mapped to [-1, 1], got "
             f"{action}. Bound them with gymnasium.wrappers.RescaleAction or in the environment"
         )
     if not observation.is_np_flattenable:
@@ -130,7 +145,7 @@ def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
 
 
 def _frame_limit(env: gym.Env[Any, Any]) -> int | None:
-    """The environment's own time limit in frames: Gymnasium's wrapper or dm_control's, if any."""
+    """The time limit in frames, of Gymnasium's wrapper or of dm_control; None if there is none."""
     limits = (
         env.spec.max_episode_steps if env.spec else None,
         getattr(env.unwrapped, "_step_limit", None),
@@ -140,22 +155,29 @@ def _frame_limit(env: gym.Env[Any, Any]) -> int | None:
 
 
 def _import_dm_control(name: str, rendering: bool) -> None:
-    """Importing shimmy registers dm_control's tasks.
+    """Imports shimmy, which registers dm_control's tasks.
 
-    dm_control fixes its renderer when it is imported: off, unless one is asked for, so that
-    training needs no display and does not warn about a missing one.
+    dm_control selects its renderer when it is imported. Without rendering it is switched off, so
+    that training needs no display and does not warn about a missing one.
     """
     if not all(importlib.util.find_spec(package) for package in ("shimmy", "dm_control")):
+        if sys.version_info >= _NO_DM_CONTROL:
+            raise ValueError(
+                f"environment {name!r} needs Python 3.12 or older, got "
+                f"{sys.version_info[0]}.{sys.version_info[1]}: dm_control depends on labmaze, "
+                "which has no wheels for newer ones. With Python 3.12: "
+                "pip install 'worldplan[dm-control]'"
+            )
         raise ValueError(f"environment {name!r} needs: pip install 'worldplan[dm-control]'")
     off = not rendering and "MUJOCO_GL" not in os.environ
     if off:
         os.environ["MUJOCO_GL"] = "off"
     try:
-        # dm_control's composer turns all deprecation warnings of the process on as it is imported.
+        # dm_control's composer enables all deprecation warnings of the process when imported.
         with warnings.catch_warnings():
             importlib.import_module("shimmy.dm_control_compatibility")
     finally:
-        if off:  # Gymnasium's renderer reads it too, when it first renders
+        if off:  # Gymnasium's renderer reads it at its first frame
             del os.environ["MUJOCO_GL"]
     if rendering and importlib.import_module("dm_control._render").BACKEND == "off":
         raise ValueError(
@@ -166,7 +188,10 @@ def _import_dm_control(name: str, rendering: bool) -> None:
 
 @contextlib.contextmanager
 def _without_deprecation() -> Iterator[None]:
-    """Both suites' cheetahs use an attribute that MuJoCo deprecates, on stderr and in a file."""
+    """Mutes a deprecation warning of MuJoCo's that the cheetahs of both suites cause.
+
+    MuJoCo writes it to stderr and to a file. Other warnings are logged.
+    """
 
     def handle(message: str) -> None:
         if "'settotalmass' is deprecated" not in message:

@@ -1,4 +1,7 @@
-"""MuJoCo within an environment: its model, its data and its full state."""
+"""MuJoCo within an environment: its model, its data and its full state.
+
+Shapes: S state.
+"""
 
 from typing import Any
 
@@ -8,13 +11,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldplan.envs.rewards import beside_of
+from worldplan.envs.rewards import task_state_of
 
-STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS  # time, positions, velocities, activations, plugins
+STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS  # time, qpos, qvel, activations, plugins
 
 
 def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
-    """MuJoCo's model and data, if an environment shows them as Gymnasium's or dm_control's do."""
+    """MuJoCo's model and data of an environment of Gymnasium or dm_control; else None."""
     inner = env.unwrapped
     physics = getattr(inner, "physics", None)
     model, data = getattr(inner, "model", None), getattr(inner, "data", None)
@@ -25,14 +28,14 @@ def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] |
 
 
 class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
-    """Shows MuJoCo's state (S,) in place of the observation.
+    """Replaces the observation by MuJoCo's state (S,).
 
-    The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), and after it what
-    some tasks keep elsewhere, as a goal (`rewards.beside_of`). It says all that the future depends
-    on but chance and the solver's warm start. `Flat` makes float32 of it: seven digits.
+    The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), followed by the
+    task's own state, such as a goal (`rewards.task_state_of`). The future depends on nothing else
+    but random events and the solver's warm start. `Flat` rounds it to float32, seven digits.
 
     Raises:
-        ValueError: the environment shows no MuJoCo model and data.
+        ValueError: the environment has no MuJoCo `model` and `data`.
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
@@ -60,4 +63,4 @@ class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
         model, data = found
         state = np.empty(mujoco.mj_stateSize(model, STATE))
         mujoco.mj_getState(model, data, state, STATE)
-        return np.concatenate([state, beside_of(self.name, model, data)])
+        return np.concatenate([state, task_state_of(self.name, model, data)])

@@ -1,6 +1,6 @@
-"""Poses of a MuJoCo model as numbers that a network can read off, and back.
+"""Poses of a MuJoCo model as continuous numbers, which a network can predict, and back.
 
-Shapes: ... any leading shape, Q positions (MuJoCo's qpos), K numbers.
+Shapes: ... any leading shape, Q positions (MuJoCo's qpos), K numbers of the code.
 """
 
 import mujoco
@@ -14,11 +14,11 @@ _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 
 
 class PoseCode:
-    """Positions (..., Q) to numbers (..., K) without jumps, and back.
+    """Encodes positions (..., Q) as numbers (..., K), and decodes them.
 
-    A hinge that goes all the way round is coded as its cosine and sine, so that a full turn ends
-    where it began; a quaternion by the one of its two signs whose real part is not negative.
-    `names` (K,) says whose number each is.
+    An unlimited hinge is encoded as the cosine and sine of its angle, so that a full turn gives
+    the same code. A quaternion is encoded with the sign that makes its real part non-negative.
+    `names` (K,) are the names of the joints.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -43,7 +43,7 @@ class PoseCode:
         self.names = names + [name for _, name in quaternions for _ in range(4)]
 
     def encode(self, position: Floats) -> Floats:
-        """(..., Q) -> (..., K)."""
+        """Positions (..., Q) -> code (..., K)."""
         angle = position[..., self._turning]
         turns = position[..., self._quaternions]
         turns = np.where(turns[..., :1] < 0, -turns, turns)
@@ -51,7 +51,7 @@ class PoseCode:
         return np.concatenate([*parts, turns.reshape(*turns.shape[:-2], -1)], -1)
 
     def decode(self, code: Floats) -> Floats:
-        """(..., K) -> (..., Q): angles in (-pi, pi], quaternions of length 1."""
+        """Code (..., K) -> positions (..., Q), with angles in (-pi, pi] and unit quaternions."""
         n, m = len(self._plain), len(self._turning)
         position = np.empty((*code.shape[:-1], self.size))
         position[..., self._plain] = code[..., :n]

@@ -1,10 +1,10 @@
-"""Which OpenGL backend can render on this machine."""
+"""Finds an OpenGL backend that can render on this machine."""
 
 import os
 import subprocess
 import sys
 
-# A backend's libraries can be there and not work (EGL without a GPU), so a frame is rendered.
+# A backend can be installed and not work (EGL without a GPU), so a frame is rendered.
 _PROBE = """
 import mujoco
 ball = '<mujoco><worldbody><geom size="1"/></worldbody></mujoco>'
@@ -18,13 +18,14 @@ assert renderer.render().any()
 
 
 def choose_backend() -> str:
-    """The value of MUJOCO_GL to render with: the one that is set, else the first that works.
+    """The value of MUJOCO_GL for rendering: the one that is set, else the first that works.
 
-    MuJoCo and dm_control fix their backend when they are imported: set `os.environ["MUJOCO_GL"]`
-    to it before the first environment is made. Each backend is tried in a process of its own, for
-    about a second.
+    MuJoCo and dm_control select their backend when they are imported: set
+    `os.environ["MUJOCO_GL"]` to the returned value before the first environment is made. Each
+    backend is tried in a separate process, which takes about a second.
 
-    Raises ValueError, naming the packages to install, if none works.
+    Raises:
+        ValueError: no backend works; the message names the packages to install.
     """
     if chosen := os.environ.get("MUJOCO_GL"):
         return chosen
@@ -43,7 +44,7 @@ def choose_backend() -> str:
 def _works(backend: str) -> bool:
     try:
         probe = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE],  # no module of the user's in place of Python's
+            [sys.executable, "-P", "-c", _PROBE],  # -P: ignore modules in the current folder
             env={**os.environ, "MUJOCO_GL": backend},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

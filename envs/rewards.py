@@ -1,10 +1,10 @@
-"""Rewards and ends of tasks, computed from MuJoCo's state for many trajectories at once.
+"""Rewards and terminations of tasks, computed from MuJoCo's state for many trajectories at once.
 
-They repeat what the environments compute one step at a time: Gymnasium's v5 tasks and dm_control's
-suite. To add a task, write a function of `Frames` and give it a line in `TASKS`.
+They equal what the environments compute one step at a time: Gymnasium's v5 tasks, dm_control's
+suite and this project's own. To add a task, write a function of `Frames` and add it to `TASKS`.
 
-Shapes: R trajectories, K frames (steps of the environment), n physics steps of a frame,
-Q positions, V velocities, A action, U controls, G numbers beside MuJoCo's state, E of chance.
+Shapes: R trajectories, K frames (steps of the environment), n physics steps per frame,
+Q positions, V velocities, A action, U controls, G task state, E random numbers per frame.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,70 +24,76 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Frames:
-    """What happened in K frames of R trajectories."""
+    """States and actions in K frames of R trajectories."""
 
-    before: Floats  # (R, K, Q) positions where each frame began
-    qpos: Floats  # (R, K, Q) and where it ended
-    qvel: Floats  # (R, K, V)
+    before: Floats  # (R, K, Q) positions at the start of each frame
+    qpos: Floats  # (R, K, Q) positions at its end
+    qvel: Floats  # (R, K, V) velocities at its end
     path: Floats  # (R, K, n, Q) positions after each physics step
-    action: Floats  # (R, K, A) as the environment got it
-    sensors: Floats  # (R, K, sensordata) of position and velocity; of no frames unless asked for
-    beside: Floats  # (R, 1, G)
-    seconds: float  # of a frame
+    action: Floats  # (R, K, A) in the environment's own bounds
+    sensors: Floats  # (R, K, sensordata), position and velocity stages; only if Task.sensors
+    task_state: Floats  # (R, 1, G)
+    seconds: float  # duration of a frame
 
 
-Outcome = tuple[Floats, Bools]  # reward (R, K), and whether the task ended there (R, K)
+Outcome = tuple[Floats, Bools]  # reward (R, K), terminated (R, K)
 
 
 @dataclass(frozen=True)
-class Onset:
-    """Where R trajectories stand when a frame begins."""
+class FrameStart:
+    """State and inputs of R trajectories at the start of a frame."""
 
     qpos: Floats  # (R, Q)
-    beside: Floats  # (R, G)
-    action: Floats  # (R, A) as the environment gets it
-    chance: Floats  # (R, E) uniform in [0, 1]
+    task_state: Floats  # (R, G)
+    action: Floats  # (R, A) in the environment's own bounds
+    uniform: Floats  # (R, E) in [0, 1], for random events
     kwargs: Mapping[str, Any]  # of the environment
 
 
-Driven = tuple[Floats, Floats, Floats]  # controls (R, U), applied forces (R, V), beside (R, G)
+# controls (R, U), applied forces (R, V), task state (R, G)
+Actuation = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True)
 class Task:
-    """How a task is judged: what frames give, what it keeps beside the state, what it reads."""
+    """Reward, termination and, where needed, task state and actuation of a task."""
 
     outcome: Callable[[mujoco.MjModel, Frames], Outcome]
-    # (G,) what else the future hangs on: a goal, say, that is drawn anew for each episode
-    beside: Callable[[mujoco.MjModel, mujoco.MjData], Floats] | None = None
-    sensors: bool = False
-    # What an action does to MuJoCo where it is not simply its control; then by chance, perhaps.
-    drive: Callable[[Onset], Driven] | None = None
-    chances: int = 0  # E, of a frame
-    kwargs: tuple[str, ...] = ()  # of the environment, that `drive` knows of
+    # (G,) what the future depends on outside MuJoCo's state, such as the goal of an episode
+    task_state: Callable[[mujoco.MjModel, mujoco.MjData], Floats] | None = None
+    sensors: bool = False  # whether `outcome` reads sensors
+    # effect of an action that is not simply MuJoCo's control, or that is random
+    actuate: Callable[[FrameStart], Actuation] | None = None
+    uniform_dim: int = 0  # E
+    kwargs: tuple[str, ...] = ()  # of the environment, which `actuate` takes into account
 
 
 def task_of(env_id: str) -> Task:
     """The task of an environment's id.
 
     Raises:
-        ValueError: its reward cannot be computed from the state; names the tasks whose can.
+        ValueError: its reward is not written here; the message names the tasks that are.
     """
     name = _name(env_id)
     if name not in TASKS:
         near = get_close_matches(name, TASKS, n=1, cutoff=0.7)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"the reward of {name!r} cannot be computed from MuJoCo's state: nobody wrote down "
-            f"how.{hint} It can for {', '.join(TASKS)}"
+            f"the reward of {name!r} cannot be computed from MuJoCo's state.{hint} Expected one of "
+            f"{', '.join(TASKS)}"
         )
     return TASKS[name]
 
 
-def beside_of(env_id: str, model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
-    """What the future hangs on beside the state (G,); nothing for most tasks, and unknown ones."""
+def task_state_of(env_id: str, model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
+    """The task state (G,), on which the future depends besides MuJoCo's state.
+
+    Most tasks have none (G = 0). So have unknown ones.
+    """
     task = TASKS.get(_name(env_id))
-    return np.empty(0) if task is None or task.beside is None else task.beside(model, data)
+    if task is None or task.task_state is None:
+        return np.empty(0)
+    return task.task_state(model, data)
 
 
 def _name(env_id: str) -> str:
@@ -95,16 +101,16 @@ def _name(env_id: str) -> str:
 
 
 def _lasting(reward: Floats) -> Outcome:
-    """Of a task that only its time limit ends."""
+    """Outcome of a task that ends by its time limit only."""
     return reward, np.zeros(reward.shape, np.bool_)
 
 
-# --- Gymnasium, v5. Where its integrator is Runge-Kutta, what it reads of bodies and sites is a
-# fraction of a physics step old (MuJoCo's last stage); here it is of the frame's end.
+# --- Gymnasium, v5. With a Runge-Kutta integrator it reads positions of bodies and sites that are a
+# fraction of a physics step old (MuJoCo's last stage). Here they are those at the frame's end.
 
 
 def _inverted_pendulum(model: mujoco.MjModel, f: Frames) -> Outcome:
-    fallen = ~(np.abs(f.qpos[..., 1]) <= 0.2)  # NaN has fallen too
+    fallen = ~(np.abs(f.qpos[..., 1]) <= 0.2)  # NaN counts as fallen
     return (~fallen).astype(np.float64), fallen
 
 
@@ -179,7 +185,7 @@ def _finger_spin(model: mujoco.MjModel, f: Frames) -> Outcome:
 
 def _reacher_easy(model: mujoco.MjModel, f: Frames) -> Outcome:
     lengths = model.body("hand").pos[0], model.body("finger").pos[0]
-    distance = np.linalg.norm(_two_links(f.qpos, *lengths) - f.beside, axis=-1)
+    distance = np.linalg.norm(_two_links(f.qpos, *lengths) - f.task_state, axis=-1)
     radii = model.geom("target").size[0] + model.geom("finger").size[0]
     return _lasting((distance <= radii).astype(np.float64))
 
@@ -203,19 +209,19 @@ def _walker_walk(model: mujoco.MjModel, f: Frames) -> Outcome:
 
 
 def _speed(model: mujoco.MjModel, f: Frames) -> Floats:
-    """Of the centre of mass along x (R, K), m/s."""
+    """Speed of the centre of mass along x (R, K), m/s."""
     speed: Floats = f.sensors[..., model.sensor("torso_subtreelinvel").adr[0]]
     return speed
 
 
 def _gaussian(x: Floats) -> Floats:
-    """dm_control's usual tolerance: 1 at 0, 0.1 at 1."""
+    """dm_control's default `tolerance`: 1 at 0, 0.1 at 1."""
     value: Floats = 0.1 ** (x**2)
     return value
 
 
 def _two_links(qpos: Floats, first: float, second: float) -> Floats:
-    """Tip (..., 2) of a planar arm whose joint angles come first in qpos (..., Q)."""
+    """Tip (..., 2) of a planar arm; its two joint angles are the first of qpos (..., Q)."""
     angle = qpos[..., 0]
     both = angle + qpos[..., 1]
     return np.stack(
@@ -227,7 +233,7 @@ def _two_links(qpos: Floats, first: float, second: float) -> Floats:
     )
 
 
-# --- The project's own
+# --- This project's own
 
 
 def _gusts(model: mujoco.MjModel, f: Frames) -> Outcome:
@@ -238,17 +244,17 @@ def _gusts(model: mujoco.MjModel, f: Frames) -> Outcome:
     return reward, crossed | fallen[..., -1]
 
 
-def _gusts_met(model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
-    met: Floats = data.userdata.copy()
-    return met
+def _gusts_was_on_bridge(model: mujoco.MjModel, data: mujoco.MjData) -> Floats:
+    was_on_bridge: Floats = data.userdata.copy()
+    return was_on_bridge
 
 
-def _gusts_drive(o: Onset) -> Driven:
-    gust, strength = o.kwargs.get("gust", gorge.GUST), o.kwargs.get("strength", gorge.STRENGTH)
-    bridge = gorge.on_bridge(*o.qpos.T)[:, None]
-    comes = bridge & (o.beside == 0) & (o.chance < gust)
-    forces = np.concatenate([np.zeros_like(o.chance), gorge.pull(strength) * comes], -1)
-    return gorge.velocity(o.action[:, 0]), forces, np.maximum(o.beside, bridge)
+def _gusts_actuate(f: FrameStart) -> Actuation:
+    gust, strength = f.kwargs.get("gust", gorge.GUST), f.kwargs.get("strength", gorge.STRENGTH)
+    bridge = gorge.on_bridge(*f.qpos.T)[:, None]
+    gusts = bridge & (f.task_state == 0) & (f.uniform < gust)
+    forces = np.concatenate([np.zeros_like(f.uniform), gorge.wind_force(strength) * gusts], -1)
+    return gorge.velocity(f.action[:, 0]), forces, np.maximum(f.task_state, bridge)
 
 
 TASKS = {
@@ -265,6 +271,10 @@ TASKS = {
     "dm_control/cheetah-run-v0": Task(_cheetah_run, sensors=True),
     "dm_control/walker-walk-v0": Task(_walker_walk, sensors=True),
     "worldplan/Gusts-v0": Task(
-        _gusts, _gusts_met, drive=_gusts_drive, chances=1, kwargs=("gust", "strength", "start")
+        _gusts,
+        _gusts_was_on_bridge,
+        actuate=_gusts_actuate,
+        uniform_dim=1,
+        kwargs=("gust", "strength", "start"),
     ),
 }

@@ -1,4 +1,7 @@
-"""What goes in and out of an environment: from here it travels to replay, model, heads, planner."""
+"""Shapes and types of observations and actions, as replay, model, heads and planner read them.
+
+Shapes: B batch, D observation, A action.
+"""
 
 from __future__ import annotations
 
@@ -13,43 +16,43 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EnvConfig(BaseModel):
-    """Which environment, and how often it is acted upon."""
+    """Which environment, and how it is observed and acted upon."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    """Any Gymnasium id; `module:EnvId` imports `module` first; `dm_control/...` is by shimmy."""
+    """Any Gymnasium id. `module:EnvId` imports `module` first; `dm_control/...` needs shimmy."""
     action_repeat: int = Field(default=1, ge=1)
     """Simulator frames per decision."""
     kwargs: dict[str, Any] = {}
     """Passed to `gymnasium.make`."""
     observe: Literal["observation", "state"] = "observation"
-    """What the agent sees: what the environment shows, or MuJoCo's whole state."""
+    """What the agent observes: the environment's observation, or the full state of MuJoCo."""
 
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """Observations: arrays of one shape and dtype. Today they are vectors (D,) of float32."""
+    """Observations: arrays of one shape and dtype, so far always vectors (D,) of float32."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
 
     @property
     def kind(self) -> Literal["vector"]:
-        """By which an encoder is chosen."""
-        assert len(self.shape) == 1, "make_env flattens what it can and refuses the rest"
+        """Selects the encoder."""
+        assert len(self.shape) == 1, "make_env makes vectors only"
         return "vector"
 
     @property
     def size(self) -> int:
-        """Numbers in one observation."""
+        """D, numbers in one observation."""
         return int(np.prod(self.shape))
 
     def check(self, given: Any) -> NDArray[Any]:
-        """One observation (*shape) or a batch (B, *shape), in this dtype.
+        """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
         Raises:
-            ValueError: another shape, or a number that is not finite.
+            ValueError: wrong shape, or a number that is not finite.
         """
         x: NDArray[Any] = np.asarray(given, dtype=self.dtype)
         n = len(self.shape)
@@ -73,10 +76,10 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """What an environment shows and takes.
+    """Observations and actions of an environment.
 
-    `config` says by what it was made, where that is known: a model that simulates the environment
-    needs it.
+    `config` is the one that made the environment, if it is known. A model that simulates the
+    environment needs it.
     """
 
     observation: ObservationSpec
@@ -87,20 +90,22 @@ class EnvironmentSpec:
     def vectors(
         cls, observation: int, action: int, config: EnvConfig | None = None
     ) -> EnvironmentSpec:
-        """Observations (D,) and actions (A,)."""
+        """The spec of observations (D,) and actions (A,)."""
         return cls(ObservationSpec((observation,)), ActionSpec(action), config)
 
     @classmethod
     def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:
-        """Of an environment that `make_env` made."""
-        shown, taken = env.observation_space, env.action_space
-        assert shown.shape is not None
-        assert taken.shape is not None
-        (size,) = taken.shape
-        return cls(ObservationSpec(shown.shape, str(shown.dtype)), ActionSpec(size), config)
+        """The spec of an environment that `make_env` made."""
+        observation, action = env.observation_space, env.action_space
+        assert observation.shape is not None
+        assert action.shape is not None
+        (size,) = action.shape
+        return cls(
+            ObservationSpec(observation.shape, str(observation.dtype)), ActionSpec(size), config
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Without the config, which a run saves by itself."""
+        """The spec without the config, which a run saves separately."""
         observation = {"shape": list(self.observation.shape), "dtype": self.observation.dtype}
         return {
             "observation": observation,

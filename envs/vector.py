@@ -1,4 +1,7 @@
-"""Several copies of one environment, reset and stepped only when the caller says so."""
+"""Several copies of one environment, which are never reset automatically.
+
+Shapes: B environments, D observation, A action.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +17,16 @@ Seeds = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class VectorEnv:
-    """B environments stepped together: the B of a planner that makes B plans at once.
+    """B environments that are stepped together, for a planner that makes B plans at once.
 
-    Gymnasium's own vector environments step every copy at every call; evaluation needs to leave
-    out those whose episode has ended. What is returned is always a fresh copy.
+    Gymnasium's own vector environments step every copy at every call. Evaluation has to leave out
+    those whose episode has ended. All returned arrays are copies.
 
     `max_episode_steps` is the environment's time limit in decisions, None if unknown.
     """
 
     def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
-        """Steps `envs`, which were made by `config` if it is given."""
+        """Takes environments that `make_env` made, by `config` if it is given."""
         self._envs = list(envs)
         self.num_envs = len(self._envs)
         self.spec = EnvironmentSpec.of(self._envs[0], config)
@@ -33,10 +36,17 @@ class VectorEnv:
         )
 
     def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
-        """Start new episodes where `mask` (B,) is true (default: everywhere), each on its seed.
+        """Starts new episodes where `mask` (B,) is true; by default everywhere.
 
-        `seeds` has length B; those of the others are not read, and the others keep their
-        observations. Returns all observations (B, D).
+        Args:
+            seeds: (B,) reset seeds. Where the mask is false they are not used.
+            mask: (B,) bool.
+
+        Returns:
+            All observations (B, D); where the mask is false, the last ones.
+
+        Raises:
+            ValueError: wrong number of seeds, or wrong mask.
         """
         mask = self._mask(mask)
         if len(seeds) != self.num_envs:
@@ -46,11 +56,20 @@ class VectorEnv:
         return self._observations.copy()
 
     def step(self, actions: Array, active: Mask | None = None) -> tuple[Array, Array, Mask, Mask]:
-        """Act once wherever `active` (B,) is true (default: everywhere). Never resets.
+        """Steps the environments where `active` (B,) is true; by default all. Never resets.
 
-        `actions` is (B, A) in [-1, 1]. Returns observations (B, D), rewards (B,), terminated (B,)
-        and truncated (B,); at an episode's end the observation is its true last one. An
-        environment that is not active keeps its observation, with reward 0 and both flags false.
+        Args:
+            actions: (B, A) in [-1, 1].
+            active: (B,) bool.
+
+        Returns:
+            Observations (B, D), rewards (B,), terminated (B,) and truncated (B,). At the end of
+            an episode the observation is its final one. An environment that is not active keeps
+            its observation, with reward 0 and both flags false.
+
+        Raises:
+            ValueError: wrong shape of actions, or wrong mask.
+            EnvironmentFault: see `wrappers.Flat`.
         """
         active = self._mask(active)
         expected = (self.num_envs, self.spec.action.size)
@@ -60,14 +79,14 @@ class VectorEnv:
         terminated = np.zeros(self.num_envs, np.bool_)
         truncated = np.zeros(self.num_envs, np.bool_)
         for i in np.flatnonzero(active).tolist():
-            # The copy keeps an environment that stores its action from sharing the caller's memory.
+            # A copy, because some environments store the action that they get.
             action = np.array(actions[i], np.float32)
             observation, reward, terminated[i], truncated[i], _ = self._envs[i].step(action)
             self._observations[i], rewards[i] = observation, reward
         return self._observations.copy(), rewards, terminated, truncated
 
     def goals(self) -> Array | None:
-        """The observations (B, D) to be reached in these episodes; None if the task has none."""
+        """Goal observations (B, D) of the current episodes; None if the task has no goals."""
         return goals_of(self._envs)
 
     def close(self) -> None:
@@ -82,7 +101,7 @@ class VectorEnv:
 
 
 def goals_of(envs: Sequence[FlatEnv]) -> Array | None:
-    """The observations (B, D) to be reached in the environments; None if their task has none."""
+    """Goal observations (B, D) of the current episodes; None if the task has no goals."""
     if not envs[0].has_wrapper_attr("goal_observation"):
         return None
     goals = [env.get_wrapper_attr("goal_observation") for env in envs]

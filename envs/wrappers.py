@@ -1,4 +1,7 @@
-"""The wrappers that `make_env` puts around an environment."""
+"""The wrappers that `make_env` puts around an environment.
+
+Shapes: ... any leading shape, D observation, A action.
+"""
 
 import sys
 from typing import Any
@@ -13,7 +16,7 @@ Array = NDArray[np.float32]
 FlatEnv = gym.Env[Array, Array]
 """What `make_env` returns: observation (D,) and action (A,) in [-1, 1], both float32 Boxes."""
 
-# After any of these MuJoCo resets its own state in the middle of an episode and goes on.
+# After any of these warnings MuJoCo resets its state within the episode and continues.
 _UNSTABLE = {
     "position": int(mujoco.mjtWarning.mjWARN_BADQPOS),
     "velocity": int(mujoco.mjtWarning.mjWARN_BADQVEL),
@@ -22,13 +25,14 @@ _UNSTABLE = {
 
 
 class EnvironmentFault(RuntimeError):
-    """The simulation broke: a non-finite observation or reward, or an unstable simulator."""
+    """The simulation failed: a non-finite observation or reward, or an unstable simulator."""
 
 
 class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
-    """Hold each action for `repeat` frames and sum their rewards; stops where the episode does.
+    """Repeats each action for `repeat` frames, or to the episode's end, and sums the rewards.
 
-    Raises ValueError if a reward is not a single number.
+    Raises:
+        ValueError: a reward is not a single number.
     """
 
     def __init__(self, env: gym.Env[Any, Any], repeat: int) -> None:
@@ -46,7 +50,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class Rescale:
-    """Maps actions (..., A) in [-1, 1] onto what an environment takes."""
+    """Maps actions (..., A) in [-1, 1] to the bounds of an environment's action space."""
 
     def __init__(self, inner: spaces.Box) -> None:
         self._inner = inner
@@ -54,7 +58,7 @@ class Rescale:
         self._centre, self._half = (low + high) / 2, (high - low) / 2
 
     def __call__(self, action: Array) -> NDArray[Any]:
-        """Clipped for rounding: Gymnasium's RescaleAction can exceed the bounds by it."""
+        """Rescaled actions (..., A), clipped because rounding could exceed the bounds."""
         rescaled = (self._centre + self._half * action).astype(self._inner.dtype)
         return np.clip(rescaled, self._inner.low, self._inner.high)
 
@@ -62,13 +66,13 @@ class Rescale:
 class Flat(gym.Wrapper[Array, Array, Any, Any]):
     """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
 
-    Dict observations are joined in the order of their space, which Gymnasium sorts by key.
+    Dict observations are concatenated in the order of their space, which Gymnasium sorts by key.
     `max_episode_steps` is the time limit in decisions, None if unknown.
 
     Raises:
         EnvironmentFault: non-finite observation or reward, or MuJoCo became unstable.
         ValueError: action outside [-1, 1], or an observation that does not fit its space.
-        gymnasium.error.ResetNeeded: stepped before the first reset or after the episode's end.
+        gymnasium.error.ResetNeeded: `step` before the first reset or after the episode's end.
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str, max_episode_steps: int | None) -> None:
@@ -96,7 +100,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
             raise self._fault(str(error)) from error
         warnings = self._mujoco_warnings()
         if warnings is not None:
-            warnings[:] = 0  # MuJoCo counts from its last reset; an environment may not reset it
+            warnings[:] = 0  # MuJoCo counts since its last reset, which an environment may skip
         return self._flatten(observation), info
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -120,20 +124,21 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         return flat, reward, terminated, truncated, info
 
     def _flatten(self, observation: Any) -> Array:
-        """Always a new array: some environments return the buffer that they write into."""
+        """A new array (D,): some environments return a buffer that they overwrite."""
         try:
-            with np.errstate(over="ignore"):  # overflow becomes inf, reported below
+            with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
                 joined: Any = spaces.flatten(self.env.observation_space, observation)
                 flat: Array = joined.astype(np.float32)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.name}: its observation does not fit its observation_space "
-                f"{self.env.observation_space} ({type(error).__name__}: {error})"
+                f"{self.name}: its observation does not fit its observation_space: expected "
+                f"{self.env.observation_space}, got {type(error).__name__}: {error}"
             ) from error
         if flat.shape != self.observation_space.shape:
             raise ValueError(
-                f"{self.name}: its observation has {flat.size} values, its observation_space "
-                f"{self.env.observation_space} has {self.observation_space.shape}"
+                f"{self.name}: its observation does not fit its observation_space "
+                f"{self.env.observation_space}: expected {self.observation_space.shape} values, "
+                f"got {flat.shape}"
             )
         if not np.isfinite(flat).all():
             bad = np.flatnonzero(~np.isfinite(flat)).tolist()
@@ -141,18 +146,18 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         return flat
 
     def _check(self, action: Array) -> None:
-        """MuJoCo clips actions out of range without a warning: it would not execute the plan.
+        """Refuses actions out of range: MuJoCo would clip them silently.
 
-        The tolerance is float32 rounding.
+        The tolerance is for float32 rounding.
         """
         shape = self.action_space.shape
         if np.shape(action) != shape:
             raise ValueError(f"{self.name}: expected an action of shape {shape}, got {action!r}")
         if not (np.abs(action) <= 1.0 + 1e-6).all():  # false for NaN as well
-            raise ValueError(f"{self.name}: an action must lie in [-1, 1], got {action!r}")
+            raise ValueError(f"{self.name}: expected an action in [-1, 1], got {action!r}")
 
     def _mujoco_warnings(self) -> NDArray[np.int32] | None:
-        """MuJoCo's warning counters, where the environment shows its MjData as `data`."""
+        """MuJoCo's warning counters, if the environment has MjData as `data`."""
         data = getattr(self.unwrapped, "data", None)
         return data.warning.number if isinstance(data, mujoco.MjData) else None
 
@@ -170,10 +175,10 @@ def _number(reward: Any) -> float:
             return float(reward)
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"a reward must be a single number, the environment returned {reward!r}")
+    raise ValueError(f"expected a single number as reward, got {reward!r}")
 
 
 def _physics_errors() -> tuple[type[Exception], ...]:
-    """What simulators raise when they diverge; dm_control's only if it has been imported."""
+    """What simulators raise when they diverge; dm_control's error only if it is imported."""
     control = sys.modules.get("dm_control.rl.control")
     return (mujoco.FatalError, *((control.PhysicsError,) if control else ()))

@@ -1,4 +1,4 @@
-"""Planners: search for the action sequence of lowest predicted cost, knowing only the cost."""
+"""Planners: search for the action sequence of lowest predicted cost. They know only the cost."""
 
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ PlannerConfigUnion = Annotated[
 
 
 def make_planner(config: PlannerConfig, actions: ActionSpace) -> Planner[Any]:
-    """Makes the planner that the config is for; `actions` is the space that it searches."""
+    """Makes the planner of a config, which searches the action space `actions`."""
     return PLANNERS[config.kind](config, actions)
 
 

@@ -1,7 +1,7 @@
-"""Action spaces: what a sequence of actions is made of, and what makes one executable.
+"""Action spaces: how actions are drawn, sampled from a policy, and made executable.
 
-Shapes: ... any leading shape, A numbers that describe an action, P = `policy_size` numbers that
-describe a distribution over actions.
+Shapes: ... any leading shape, A size of an action, P = `policy_size` parameters of a distribution
+over actions.
 """
 
 import math
@@ -13,28 +13,31 @@ from torch import Tensor
 
 
 class ActionSpace(Protocol):
-    """What planners and policies know of actions. The only place that assumes a kind."""
+    """What planners and policies need of actions. Nothing else assumes a kind of action."""
 
     size: int  # A
     policy_size: int  # P
 
     def executable(self, actions: Tensor) -> Tensor:
-        """The nearest actions (..., A) that can be executed as they are."""
+        """Projects actions (..., A) to the nearest ones that can be executed."""
 
     def random(
         self, shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
     ) -> Tensor:
-        """Actions (*shape, A), each as likely as any other."""
+        """Actions (*shape, A), drawn uniformly."""
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
     ) -> tuple[Tensor, Tensor]:
-        """Actions (..., A) of a policy, and their log probability (...) in nats.
+        """Samples actions from a policy by reparameterisation.
 
         Args:
-            parameters: (..., P), unbounded, as a network gives them.
+            parameters: (..., P), unbounded outputs of a network.
             noise: (..., A) standard normal; 0 gives the mode.
-            log_std: least and largest log standard deviation.
+            log_std: lowest and highest log standard deviation.
+
+        Returns:
+            Actions (..., A), and their log probability (...) in nats.
         """
 
 
@@ -61,16 +64,18 @@ class Box:
 
 
 def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Tanh-Gaussian action and its log density (Haarnoja et al. 2018).
+    """Tanh-Gaussian action and its log density (SAC: Haarnoja et al. 2018).
+
+    https://arxiv.org/abs/1801.01290
 
     Args:
         mean, log_std, noise: (..., A).
 
     Returns:
-        action in (-1, 1) (..., A), log probability (...) in nats.
+        Actions (..., A) in (-1, 1), and their log probability (...) in nats.
     """
     u = mean + log_std.exp() * noise
     gaussian = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
-    # log(1 - tanh(u)^2), in the form that does not overflow.
+    # log(1 - tanh(u)^2), in a form that does not overflow.
     jacobian = 2 * (math.log(2) - u - F.softplus(-2 * u))
     return u.tanh(), (gaussian - jacobian).sum(-1)

@@ -1,6 +1,6 @@
-"""Action sequences and what they cost.
+"""Action sequences and their costs.
 
-Shapes: B plans, N candidate sequences, K of them, M latent samples, T horizon, A action.
+Shapes: B plans, N candidate sequences, K selected ones, M latent samples, T horizon, A action.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Candidates:
-    """Sequences that have been evaluated.
+    """Evaluated action sequences.
 
     Attributes:
         actions: (B, N, T, A) in [-1, 1].
-        futures: (B, N, M) cost in each future, finite or +inf.
-        costs: (B, N) what these amount to, by the risk measure.
-        gradient: (B, N, T, A) of the costs along the actions, if the algorithm asked for it.
+        futures: (B, N, M) cost under each latent sample, finite or +inf.
+        costs: (B, N) the same, reduced by the risk measure.
+        gradient: (B, N, T, A) of the costs with respect to the actions, if the planner
+            `differentiates`.
     """
 
     actions: Tensor
@@ -26,7 +27,7 @@ class Candidates:
     gradient: Tensor | None = None
 
     def split(self, count: int) -> tuple["Candidates", "Candidates | None"]:
-        """The first `count`, and the others if there are any."""
+        """The first `count` candidates, and the others if there are any."""
         if count == self.costs.shape[1]:
             return self, None
         first, others = slice(count), slice(count, None)
@@ -36,7 +37,7 @@ class Candidates:
         )
 
     def join(self, other: "Candidates | None") -> "Candidates":
-        """These, then the others."""
+        """These candidates, followed by `other`."""
         if other is None:
             return self
         return Candidates(
@@ -46,7 +47,7 @@ class Candidates:
         )
 
     def pick(self, index: Tensor) -> "Candidates":
-        """Those at index (B, K)."""
+        """The candidates at index (B, K)."""
         (_, _, horizon, width), futures = self.actions.shape, self.futures.shape[2]
         return Candidates(
             self.actions.gather(1, index[..., None, None].expand(-1, -1, horizon, width)),
@@ -55,5 +56,5 @@ class Candidates:
         )
 
     def best(self, count: int) -> "Candidates":
-        """The `count` of lowest cost, best first."""
+        """The `count` candidates of lowest cost, best first."""
         return self.pick(self.costs.topk(count, dim=1, largest=False).indices)

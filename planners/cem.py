@@ -16,7 +16,7 @@ class CEMConfig(PlannerConfig):
     """Settings of `CEM`.
 
     Attributes:
-        momentum: Share of the old mean and standard deviation in the new ones.
+        momentum: Weight of the old mean and standard deviation in the new ones.
     """
 
     kind: Literal["cem"] = "cem"
@@ -24,7 +24,7 @@ class CEMConfig(PlannerConfig):
 
 
 class CEM(Planner[CEMConfig]):
-    """Fits a Gaussian to the elites, all of which count the same."""
+    """Fits a diagonal Gaussian to the elites, which have equal weights."""
 
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor

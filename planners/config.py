@@ -1,4 +1,4 @@
-"""Settings that all planners share; each algorithm adds its own beside its class."""
+"""Settings that all planners share. Each algorithm adds its own, beside its class."""
 
 import math
 from typing import Literal
@@ -15,18 +15,18 @@ class PlannerConfig(BaseModel):
         kind: Name of the algorithm.
         horizon: Steps planned ahead.
         samples: Candidate sequences drawn in each iteration.
-        iterations: Rounds of drawing candidates and learning from the best.
-        elites: Number of the best, those that are learnt from.
+        iterations: Rounds of drawing candidates and fitting the distribution to the elites.
+        elites: Number of best candidates, to which the distribution is fitted.
         keep: Fraction of the elites that joins the next iteration and, shifted, the next plan.
-        latent_samples: Possible futures in which each candidate is tried.
-        risk: What its costs in these futures amount to.
+        latent_samples: Samples of the latent noise under which each candidate is evaluated.
+        risk: Risk measure, which reduces the costs under these samples to one cost.
         choose: The sequence to execute: the best elite, the mean of the final distribution, or an
-            elite drawn by its weight.
-        warm_start: Start from the previous plan, shifted by a step.
+            elite sampled in proportion to its weight.
+        warm_start: Start from the previous plan, shifted by one step.
         initial_std: Standard deviation of the first distribution.
-        min_std: Floor of the standard deviation.
-        deadline_ms: Milliseconds after which the search ends with the best so far, at the latest
-            one evaluation later; None: it always goes through all iterations.
+        min_std: Lower bound of the standard deviation.
+        deadline_ms: Milliseconds after which no new evaluation starts and the best sequence so
+            far is the plan. None: all iterations always run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

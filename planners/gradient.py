@@ -1,4 +1,4 @@
-"""First-order planning: gradient descent on the actions, through the cost and all behind it.
+"""First-order planning: gradient descent on the actions, through the cost and the model.
 
 Shapes: B plans, N candidate sequences, K elites, T horizon, A action.
 """
@@ -14,10 +14,10 @@ from worldplan.planners.planner import Planner, moments
 
 
 class GradientConfig(PlannerConfig):
-    """Settings of `Gradient`, which pays for each sample several times what the others pay.
+    """Settings of `Gradient`. A sample costs several times as much as in the other planners.
 
     Attributes:
-        learning_rate: Length of the first step, per action; steps shrink linearly to almost 0.
+        learning_rate: Root mean square of the first step. Steps shrink linearly to almost 0.
     """
 
     kind: Literal["gradient"] = "gradient"
@@ -30,10 +30,10 @@ class GradientConfig(PlannerConfig):
 
 
 class Gradient(Planner[GradientConfig]):
-    """Moves each candidate down its own gradient and takes the best that was ever seen.
+    """Moves each candidate along its negative gradient and takes the best one ever evaluated.
 
-    It starts from samples, from what was carried over (standing still, in a fresh plan) and from
-    the proposals.
+    It starts from samples, from the elites of the previous plan (zero actions in a fresh plan) and
+    from the proposals.
     """
 
     differentiates = True
@@ -44,10 +44,10 @@ class Gradient(Planner[GradientConfig]):
         if last is None or last.gradient is None:
             return super().propose(i, mean, std, noise, last)
         gradient = last.gradient.nan_to_num(0.0, 0.0, 0.0)
-        # Only the direction counts, so that one learning rate suits costs of any scale.
-        length = gradient.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+        # Normalised, so that one learning rate suits costs of any scale.
+        rms = gradient.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
         step = self.config.learning_rate * (1.0 - i / self.config.iterations)
-        return last.actions - step * gradient / length
+        return last.actions - step * gradient / rms
 
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor

@@ -17,12 +17,12 @@ from worldplan.planners.planner import Planner, moments
 
 
 class ICEMConfig(PlannerConfig):
-    """Settings of `ICEM`. `keep`, the elites that are kept and shifted, is part of the algorithm.
+    """Settings of `ICEM`. Here `keep` is above 0, as the algorithm keeps and shifts elites.
 
     Attributes:
-        momentum: Share of the old mean and standard deviation in the new ones.
-        beta: Colour of the noise, whose power falls as frequency^-beta: 0 white, 1 pink, 2 brown.
-        decay: Factor by which the samples shrink in each iteration, to twice the elites at least.
+        momentum: Weight of the old mean and standard deviation in the new ones.
+        beta: Colour of the noise: its power is ~ frequency^-beta. 0 is white, 1 pink, 2 brown.
+        decay: Each iteration draws this factor fewer samples, but at least twice the elites.
     """
 
     kind: Literal["icem"] = "icem"
@@ -34,7 +34,10 @@ class ICEMConfig(PlannerConfig):
 
 
 class ICEM(Planner[ICEMConfig]):
-    """CEM with noise coloured in time, kept elites, fewer samples later, and the mean at last."""
+    """CEM with noise coloured in time, kept elites, and fewer samples in later iterations.
+
+    The last iteration also evaluates the mean.
+    """
 
     def draw_noise(
         self,
@@ -64,14 +67,14 @@ class ICEM(Planner[ICEMConfig]):
 def colour(white: Tensor, beta: float) -> Tensor:
     """Colours white noise (..., T, A) in time: power ~ frequency^-beta (Timmer & Koenig, 1995).
 
-    The standard deviation stays 1 at every step. The paper's package excludes the constant part
-    from that and so exceeds it, most where horizons are short.
+    The standard deviation is 1 at every step. In the package that the iCEM paper uses it is above
+    1, most for short horizons: that package leaves the constant part out of the normalisation.
     """
     steps = white.shape[-2]
     frequency = torch.fft.rfftfreq(steps, device=white.device)
-    # The constant part has no frequency: it gets the power of the slowest wave.
+    # The constant part has frequency 0: it gets the power of the lowest other frequency.
     gain = frequency.clamp(min=1 / steps) ** (-beta / 2)
-    # Each frequency but the constant and, if steps is even, the last stands for two.
+    # rfft stores each frequency once for two, except the constant and, if steps is even, the last.
     twice = torch.full_like(gain, 2.0)
     twice[0] = 1.0
     if steps % 2 == 0:

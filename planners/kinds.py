@@ -1,4 +1,4 @@
-"""Configs picked by their `kind`, with a hint when the name is wrong."""
+"""Configs selected by their `kind`, with a suggestion when the name is wrong."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,17 +8,17 @@ from pydantic import BeforeValidator
 
 
 def by_kind(what: str, kinds: Iterable[str], default: str | None = None) -> BeforeValidator:
-    """Makes the validator that stands before a union discriminated by `kind`.
+    """Makes the validator that runs before a union discriminated by `kind`.
 
-    It reads a bare name as `{kind: name}`.
+    It reads a plain name as `{kind: name}`.
 
     Args:
-        what: What is being chosen, for the message.
+        what: What the kinds are kinds of, for the error message.
         kinds: The valid names.
-        default: The kind of a mapping that names none.
+        default: The kind of a mapping that has no `kind`.
 
     Returns:
-        The validator, which raises ValueError on an unknown name and suggests the nearest one.
+        The validator. It raises ValueError for an unknown name and suggests the nearest one.
     """
     names = list(kinds)
 

@@ -1,4 +1,4 @@
-"""Model predictive path integral control (MPPI) as in TD-MPC2.
+"""Model predictive path integral control (MPPI), as in TD-MPC2.
 
 MPPI: Williams et al., 2017, "Information Theoretic MPC for Model-Based Reinforcement Learning".
 TD-MPC2: Hansen et al., 2024, https://arxiv.org/abs/2310.16828.
@@ -19,19 +19,19 @@ class MPPIConfig(PlannerConfig):
     """Settings of `MPPI`.
 
     Attributes:
-        temperature: Difference in cost at which an elite counts e times less.
+        temperature: An elite that costs this much more has a weight e times smaller.
     """
 
     kind: Literal["mppi"] = "mppi"
-    # It divides the cost, as in Williams et al.; TD-MPC2 multiplies by what it calls so, 0.5.
+    # The cost is divided by it, as in Williams et al. TD-MPC2 multiplies by its temperature, 0.5.
     temperature: float = Field(default=2.0, gt=0.0)
 
 
 class MPPI(Planner[MPPIConfig]):
-    """Fits a Gaussian to the elites, the cheaper of which count more.
+    """Fits a diagonal Gaussian to the elites, weighted by exp(-cost / temperature).
 
-    Classical MPPI weighs all candidates (`elites` equal to `samples`) and leaves the standard
-    deviation alone. As in TD-MPC2, only elites count and the standard deviation is fitted too.
+    Classical MPPI weights all candidates (`elites` equal to `samples`) and keeps the standard
+    deviation fixed. Here, as in TD-MPC2, only elites count and the standard deviation is fitted.
     """
 
     def weights(self, costs: Tensor) -> Tensor:

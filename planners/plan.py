@@ -1,7 +1,7 @@
-"""What goes into a plan and what comes out of it.
+"""Inputs and outputs of planning: noise, state, plan and statistics.
 
 Shapes: B plans, N candidate sequences, M latent samples, T horizon, A action, Z latent dimension,
-I iterations, E elites carried over from the previous plan.
+I iterations, E elites kept from the previous plan.
 """
 
 from dataclasses import dataclass, replace
@@ -13,12 +13,14 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class PlanNoise:
-    """All the noise of one plan, drawn outside: B plans at once equal B single ones given the same.
+    """All the noise of one call of `plan`.
+
+    It is drawn outside, so that B plans at once equal B single plans with the same noise.
 
     Attributes:
-        actions: (I, B, N, T, A) standard normal; coloured in time if the algorithm wants it so.
+        actions: (I, B, N, T, A) standard normal; coloured in time for iCEM.
         latent: (M, T, Z) standard normal; the same for all plans, candidates and iterations.
-        select: (B,) uniform; picks the elite if the sequence to execute is sampled.
+        select: (B,) uniform in [0, 1); selects the elite when `choose` is "sample".
     """
 
     actions: Tensor
@@ -28,12 +30,12 @@ class PlanNoise:
 
 @dataclass(frozen=True)
 class PlanState:
-    """What one plan leaves to the next.
+    """What one plan passes on to the next.
 
     Attributes:
         mean: (B, T, A) mean of the last search distribution.
         elites: (B, E, T, A) best sequences of the last plan, best first.
-        fresh: (B,) bool; a fresh plan takes nothing over: the first one, or after a reset.
+        fresh: (B,) bool; true before the first plan and after a reset: nothing is taken over.
     """
 
     mean: Tensor
@@ -49,7 +51,7 @@ class PlanState:
         elites: int = 0,
         device: torch.device | None = None,
     ) -> "PlanState":
-        """State before the first plan, for a planner that carries over so many elites."""
+        """State before the first plan, for a planner that keeps `elites` elites."""
         return cls(
             mean=torch.zeros(batch, horizon, action_dim, device=device),
             elites=torch.zeros(batch, elites, horizon, action_dim, device=device),
@@ -57,7 +59,7 @@ class PlanState:
         )
 
     def reset(self, mask: Tensor) -> "PlanState":
-        """Makes the plans in mask (B,) fresh, as when their episodes end.
+        """Marks the plans in mask (B,) as fresh, for example when their episodes end.
 
         Raises:
             ValueError: mask is not a bool tensor of shape (B,).
@@ -70,12 +72,12 @@ class PlanState:
         return replace(self, fresh=self.fresh | mask)
 
     def shifted(self) -> tuple[Tensor, Tensor]:
-        """Mean (B, T, A) and elites (B, E, T, A) moved on by the step that was executed.
+        """Mean (B, T, A) and elites (B, E, T, A), shifted by the executed step.
 
-        Those of fresh plans are zero.
+        They are zero for fresh plans.
         """
-        # The step that enters at the end is zero, as in TD-MPC. iCEM repeats the mean's last
-        # action and draws that of the elites: zero needs no noise and favours no direction.
+        # The new last step is zero, as in TD-MPC. (iCEM repeats the mean's last action and draws a
+        # new one for the elites; zero needs no noise and prefers no direction.)
         mean, elites = pad(self.mean[:, 1:], (0, 0, 0, 1)), pad(self.elites[:, :, 1:], (0, 0, 0, 1))
         return (
             mean.masked_fill(self.fresh[:, None, None], 0.0),
@@ -85,11 +87,11 @@ class PlanState:
 
 @dataclass(frozen=True)
 class PlanStats:
-    """How the search went. All (I, B).
+    """Statistics of the search, each of shape (I, B).
 
     Attributes:
         best: Lowest cost among the candidates of each iteration.
-        elite_mean: Mean cost of its elites.
+        elite_mean: Mean cost of the elites of each iteration.
         std_mean: Mean standard deviation of the distribution fitted to them.
     """
 
@@ -100,17 +102,17 @@ class PlanStats:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan and what explains it.
+    """A plan, and what explains it.
 
     Attributes:
         actions: (B, T, A) the chosen sequences, in [-1, 1], without exploration noise.
         cost: (B,) their predicted cost, after the risk measure.
         spread: (B,) standard deviation of that cost over the latent samples.
-        std: (B, T, A) of the final search distribution: how undecided the search is.
+        std: (B, T, A) standard deviation of the final search distribution.
         failed: (B,) bool; in some iteration no candidate had a finite cost.
-        stats: How the search went, if asked for.
-        items: (B, M, T+1) predicted cost of each step and, last, of what comes after the horizon,
-            in each future; if asked for and the cost is an `ItemisedCost`.
+        stats: Statistics of the search, with `explain`.
+        items: (B, M, T+1) predicted cost of each step, and last after the horizon, under each
+            latent sample; with `explain`, if the cost is an `ItemisedCost`.
     """
 
     actions: Tensor
@@ -123,7 +125,7 @@ class Plan:
 
     @property
     def action(self) -> Tensor:
-        """(B, A) what to do now."""
+        """(B, A) the first action of each plan."""
         return self.actions[:, 0]
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""The search loop, written once. An algorithm is what it learns from the best candidates.
+"""The search loop that all planners share. They differ in how they use the elites.
 
 Shapes: B plans, N candidate sequences, K elites, M latent samples, T horizon, A action, Z latent
 dimension, I iterations, P proposals.
@@ -22,7 +22,7 @@ C = TypeVar("C", bound=PlannerConfig)
 
 
 class Planner(ABC, Generic[C]):
-    """Searches for the action sequence of lowest cost. Remembers nothing from plan to plan."""
+    """Searches for the action sequence of lowest cost. It is stateless: see `PlanState`."""
 
     differentiates = False  # whether the algorithm needs the gradient of the cost
 
@@ -33,34 +33,34 @@ class Planner(ABC, Generic[C]):
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Learns from the elites.
+        """Fits the next search distribution to the elites.
 
         Args:
             elites: (B, K, T, A) the best candidates, best first.
             weights: (B, K) their weights, which sum to 1.
-            mean: (B, T, A) of the search distribution they come from.
-            std: (B, T, A) likewise.
+            mean: (B, T, A) of the current search distribution.
+            std: (B, T, A) of the current search distribution.
 
         Returns:
-            Mean and standard deviation, (B, T, A), of the next one.
+            Mean and standard deviation, (B, T, A), of the next search distribution.
         """
 
     def weights(self, costs: Tensor) -> Tensor:
-        """How much elites of these costs (B, K) count: (B, K). Those of cost +inf do not."""
+        """Weights (B, K) of elites with costs (B, K). A cost of +inf has weight 0."""
         finite = (costs < math.inf).to(costs.dtype)
         return finite / finite.sum(1, keepdim=True)
 
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:
-        """Makes the candidates (B, N, T, A) of iteration i, still unbounded.
+        """Makes the candidates (B, N, T, A) of an iteration, before they are clipped.
 
         Args:
-            i: From 0.
+            i: Iteration, from 0.
             mean: (B, T, A) of the search distribution.
-            std: (B, T, A) likewise.
+            std: (B, T, A) of the search distribution.
             noise: (B, N, T, A) standard normal.
-            last: What the previous iteration evaluated.
+            last: The candidates that the previous iteration evaluated.
         """
         return torch.addcmul(mean[:, None], std[:, None], noise)
 
@@ -99,20 +99,20 @@ class Planner(ABC, Generic[C]):
     ) -> tuple[Plan, PlanState]:
         """Searches for the sequences of lowest cost, one for each of B plans.
 
-        Past `deadline_ms` no evaluation begins any more: the best so far is the plan.
+        After `deadline_ms` no evaluation starts, and the best sequence so far is the plan.
 
         Args:
             cost: What to minimise.
-            state: What the previous plan left.
+            state: From the previous plan, or `initial_state`.
             noise: From `draw_noise`.
             proposals: (B, P, T, A) sequences, such as a policy's, that join every iteration.
-            explain: Whether the plan shall carry its `stats`, and `items` where the cost has them.
+            explain: Adds `stats` to the plan, and `items` if the cost is an `ItemisedCost`.
 
         Returns:
             The plan, and the state for the next one.
 
         Raises:
-            ValueError: Shapes do not match.
+            ValueError: Shapes do not match, or the planner needs a gradient that the cost has not.
             FloatingPointError: In some plan no candidate has a finite cost.
         """
         found = self.search(cost, state, noise, proposals, explain)
@@ -129,12 +129,12 @@ class Planner(ABC, Generic[C]):
         explain: bool = False,
         began: float | None = None,
     ) -> tuple[Plan, PlanState]:
-        """As `plan`, which see, but leaves `Plan.check` to the caller.
+        """The same as `plan`, without `Plan.check`, which is left to the caller.
 
-        Nothing here depends on the values of tensors, so that torch.compile can take it whole.
+        Control flow does not depend on values of tensors, so that torch.compile can compile it.
 
         Args:
-            began: `time.perf_counter()` from which `deadline_ms` counts; now, if not given.
+            began: `time.perf_counter()` from which `deadline_ms` counts. None: now.
         """
         c = self.config
         self._check_shapes(state, noise, proposals)
@@ -148,17 +148,17 @@ class Planner(ABC, Generic[C]):
         last = given = kept = None
         elite_costs, stds = [], []
         for i in range(c.iterations):
-            if i and _late(end):
+            if i and _is_past(end):
                 break
             actions = self.propose(i, mean, std, noise.actions[i], last)
             if i == 0:
                 n = actions.shape[1]
                 last = self._evaluate(cost, torch.cat([actions, extra], 1), noise.latent)
-                # What a fresh plan carries is blank, and must not pass for elites.
+                # The carried elites of a fresh plan are zeros and must not be selected.
                 last.costs[:, n : n + carried.shape[1]].masked_fill_(state.fresh[:, None], math.inf)
                 own, given = last.split(n)
             else:
-                # What joins again is not evaluated again: under the same noise it costs the same.
+                # Kept elites and proposals keep their costs, because the latent noise is the same.
                 last = self._evaluate(cost, actions, noise.latent)
                 own = last.join(kept)
             elites = own.join(given).best(c.elites)
@@ -186,7 +186,7 @@ class Planner(ABC, Generic[C]):
         return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
 
     def _evaluate(self, cost: TrajectoryCost, actions: Tensor, noise: Tensor) -> Candidates:
-        """Costs candidates (B, N, T, A): the one place of bounds, non-finite costs and risk."""
+        """Evaluates candidates (B, N, T, A): clips them, and applies the risk measure."""
         actions = self.actions.executable(actions).requires_grad_(self.differentiates)
         with torch.set_grad_enabled(self.differentiates):
             futures = cost(actions, noise)
@@ -200,7 +200,10 @@ class Planner(ABC, Generic[C]):
         if not self.differentiates:
             return Candidates(actions, futures, costs)
         if not costs.requires_grad:
-            raise ValueError(f"the cost is not differentiable, as {self.config.kind} needs it")
+            raise ValueError(
+                f"planner.kind={self.config.kind} needs a differentiable cost, this one is not "
+                "differentiable"
+            )
         (gradient,) = torch.autograd.grad(costs, actions, torch.ones_like(costs))
         return Candidates(actions.detach(), futures.detach(), costs.detach(), gradient)
 
@@ -215,13 +218,14 @@ class Planner(ABC, Generic[C]):
     ) -> Candidates:
         """The sequence to execute, as one candidate for each plan."""
         best = elites.split(1)[0]
-        if self.config.choose == "best" or _late(end):
+        if self.config.choose == "best" or _is_past(end):
             return best
         if self.config.choose == "sample":
-            below = weights.cumsum(1)
-            return elites.pick((below < noise.select[:, None] * below[:, -1:]).sum(1, keepdim=True))
+            cumulative = weights.cumsum(1)
+            threshold = noise.select[:, None] * cumulative[:, -1:]
+            return elites.pick((cumulative < threshold).sum(1, keepdim=True))
         middle = self._evaluate(cost, mean[:, None], noise.latent)
-        # Between two good sequences there may be none: then the best elite stands in.
+        # The mean of two good sequences may fail: then the best elite is chosen.
         failed = middle.costs == math.inf
         return Candidates(
             torch.where(failed[..., None, None], best.actions, middle.actions),
@@ -253,22 +257,23 @@ def stratified(
     generator: torch.Generator | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Standard normal noise (M, T, Z), each entry spread evenly over the M futures.
+    """Standard normal noise (M, T, Z), stratified over the M samples.
 
-    Latin hypercube sampling (McKay, Beckman & Conover 1979): of M futures, M p or the whole number
-    next to it hold what has probability p, at every step. Of independent draws some step would
-    hold less, and a search finds it: the plan then meets its risk just there.
+    Latin hypercube sampling (McKay, Beckman & Conover 1979): at every step, an event of
+    probability p happens in M p of the M samples, rounded up or down. With independent draws it
+    would happen in fewer samples at some steps, and the search would move the risk to these steps.
     """
     if shape[0] == 1:
         return torch.randn(shape, generator=generator, device=device)
     stratum = torch.rand(shape, generator=generator, device=device).argsort(0)
     u = (stratum + torch.rand(shape, generator=generator, device=device)) / shape[0]
-    noise: Tensor = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))  # or rounding would give infinity
+    # Rounding to 0 or 1 would give infinity.
+    noise: Tensor = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7))
     return noise
 
 
 def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation, (B, T, A), of sequences (B, K, T, A)."""
+    """Mean and standard deviation (B, T, A) of sequences (B, K, T, A) with weights (B, K)."""
     flat, weights = actions.flatten(2), weights[:, None]
     mean = weights.bmm(flat)
     std = weights.bmm((flat - mean).square()).sqrt()
@@ -276,12 +281,12 @@ def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean.view(shape), std.view(shape)
 
 
-def _late(end: float) -> bool:
-    """Whether the clock is past `end`; without a deadline it is not asked."""
+def _is_past(end: float) -> bool:
+    """Whether the clock is past `end`. Without a deadline (inf) the clock is not read."""
     return end < math.inf and time.perf_counter() > end
 
 
 def _stats(costs: Tensor, stds: Tensor) -> PlanStats:
-    """Sums up elite costs (I, B, K) and standard deviations (I, B, T, A)."""
+    """Statistics of elite costs (I, B, K) and standard deviations (I, B, T, A)."""
     elite_mean = costs.masked_fill(costs == math.inf, math.nan).nanmean(2)
     return PlanStats(best=costs[..., 0], elite_mean=elite_mean, std_mean=stds.mean((2, 3)))

@@ -1,4 +1,4 @@
-"""Random shooting: the best of candidates drawn uniformly, the baseline of every search.
+"""Random shooting: the best of candidates that are drawn uniformly, a baseline for searches.
 
 Shapes: B plans, N candidate sequences, K elites, T horizon, A action.
 """
@@ -15,9 +15,9 @@ from worldplan.planners.planner import Planner, moments
 
 
 class RandomShootingConfig(PlannerConfig):
-    """Settings of `RandomShooting`, for which `initial_std` is half the width of the draw.
+    """Settings of `RandomShooting`. Actions are uniform in [-initial_std, initial_std].
 
-    A warm start carries the kept elites over, and so needs `keep` above 0.
+    Only kept elites make a warm start, which therefore needs `keep` above 0.
     """
 
     kind: Literal["random_shooting"] = "random_shooting"
@@ -27,13 +27,13 @@ class RandomShootingConfig(PlannerConfig):
 
 
 class RandomShooting(Planner[RandomShootingConfig]):
-    """Draws once and takes the best; the elites only tell how decided that is."""
+    """Draws once and takes the best. The elites are used for the standard deviation only."""
 
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:
-        share: Tensor = torch.special.ndtr(noise)  # the normal CDF makes normal numbers uniform
-        return std[:, None] * (2.0 * share - 1.0)
+        uniform: Tensor = torch.special.ndtr(noise)  # the normal CDF makes normal noise uniform
+        return std[:, None] * (2.0 * uniform - 1.0)
 
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor

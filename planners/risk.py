@@ -1,4 +1,4 @@
-"""Risk measures: what the M costs of one candidate, one for each possible future, amount to.
+"""Risk measures: they reduce the M costs of a candidate, one per latent sample, to one cost.
 
 A measure is its own config. In YAML, `risk: mean` or `risk: {kind: cvar, alpha: 0.2}`.
 
@@ -16,7 +16,7 @@ from worldplan.planners.kinds import by_kind
 
 
 class RiskMeasure(BaseModel, ABC):
-    """Reduces the costs of a candidate's futures to one."""
+    """Reduces the costs of a candidate under M latent samples to one cost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: str
@@ -36,7 +36,10 @@ class Mean(RiskMeasure):
 
 
 class CVaR(RiskMeasure):
-    """Mean of the worst fraction `alpha` of the futures (Rockafellar & Uryasev, 2000)."""
+    """Conditional value at risk: mean of the worst fraction `alpha` of the costs.
+
+    Rockafellar & Uryasev, 2000, "Optimization of Conditional Value-at-Risk".
+    """
 
     kind: Literal["cvar"] = "cvar"
     alpha: float = Field(default=0.2, gt=0.0, le=1.0)
@@ -45,7 +48,7 @@ class CVaR(RiskMeasure):
         mass = self.alpha * costs.shape[-1]
         count = math.ceil(mass)
         worst = costs.topk(count, dim=-1).values
-        # The last future counts by the fraction of it that is within the tail: exact for any M.
+        # The last cost is weighted by the fraction of it that lies in the tail: exact for any M.
         return (worst[..., :-1].sum(-1) + (mass - count + 1) * worst[..., -1]) / mass
 
 
@@ -68,7 +71,7 @@ class Best(RiskMeasure):
 
 
 class Entropic(RiskMeasure):
-    """log(mean(exp(beta cost))) / beta: the mean as beta -> 0, the worst as beta -> inf."""
+    """log(mean(exp(beta cost))) / beta: the mean as beta -> 0, the highest as beta -> inf."""
 
     kind: Literal["entropic"] = "entropic"
     beta: float = Field(default=1.0, gt=0.0)
@@ -78,7 +81,7 @@ class Entropic(RiskMeasure):
 
 
 class Adversarial(RiskMeasure):
-    """Searches z for the worst future, which pays `weight` for being surprising."""
+    """Highest cost over the samples of z, less `weight` times the surprise of z."""
 
     kind: Literal["adversarial"] = "adversarial"
     weight: float = Field(default=1.0, ge=0.0)
@@ -88,7 +91,7 @@ class Adversarial(RiskMeasure):
 
 
 class Optimistic(RiskMeasure):
-    """Searches z for the best future, which pays `weight` for being surprising."""
+    """Lowest cost over the samples of z, plus `weight` times the surprise of z."""
 
     kind: Literal["optimistic"] = "optimistic"
     weight: float = Field(default=1.0, ge=0.0)
@@ -98,7 +101,7 @@ class Optimistic(RiskMeasure):
 
 
 def surprise(noise: Tensor) -> Tensor:
-    """-log p(noise) of standard normal noise (M, T, Z), up to a constant: (M,)."""
+    """-log p(noise) (M,) in nats, up to a constant, of standard normal noise (M, T, Z)."""
     return 0.5 * noise.square().sum((-2, -1))
 
 

@@ -1,6 +1,6 @@
-"""Episodes as data: written, and read again.
+"""Data sets of episodes: written to a file, and read from it.
 
-Shapes: L decisions of an episode, K transitions of a data set, D observation, A action.
+Shapes: L decisions of an episode, D observation, A action.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as it was; the last observation is the true final one."""
+    """One recorded episode. The last observation is the final one, before any reset."""
 
     observation: NDArray[np.float32]  # (L+1, D)
     action: NDArray[np.float32]  # (L, A) in [-1, 1]
@@ -25,10 +25,14 @@ class Episode:
 
 
 def write_dataset(path: Path, episodes: list[Episode]) -> int:
-    """Writes transitions (x, a, r, x') of all episodes to a compressed .npz; returns their number.
+    """Writes all transitions (x, a, r, x') of the episodes to a compressed .npz.
 
-    Arrays, one row a transition: observation, action, reward, next_observation, terminated,
-    truncated, episode. Nothing in it is pickled: `numpy.load(path)` reads it.
+    It has one row per transition in each of the arrays observation, action, reward,
+    next_observation, terminated, truncated and episode. `numpy.load(path)` reads it: nothing is
+    pickled.
+
+    Returns:
+        The number of transitions.
     """
     lengths = [len(e.reward) for e in episodes]
     last = np.cumsum(lengths) - 1
@@ -49,12 +53,12 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
 
 
 def read_dataset(path: Path) -> list[Episode]:
-    """Episodes of a file that `write_dataset` wrote.
+    """Reads the episodes of a file that `write_dataset` wrote.
 
-    Rewards may be missing, and are 0 then; so may flags, and every episode is cut off then.
+    Without rewards in the file they are 0. Without `terminated` every episode is truncated.
 
     Raises:
-        ValueError: not an .npz, arrays that are missing, or arrays that do not fit each other.
+        ValueError: not an .npz, missing arrays, or arrays of different lengths.
         FileNotFoundError: no such file.
     """
     if not zipfile.is_zipfile(path) and path.exists():

@@ -1,4 +1,4 @@
-"""Episodes of a Minari data set (https://minari.farama.org), with the extra `minari`.
+"""Reads Minari data sets (https://minari.farama.org). Needs the extra `minari`.
 
 Shapes: L decisions of an episode, D observation, A action.
 """
@@ -15,13 +15,13 @@ from worldplan.agent.data.dataset import Episode
 
 
 def read_minari(name: str) -> list[Episode]:
-    """Episodes of a data set on this disk, such as "mujoco/reacher/medium-v0".
+    """Reads the episodes of a data set on this disk, such as "mujoco/reacher/medium-v0".
 
-    Observations are flattened and actions mapped onto [-1, 1], as `make_env` does it.
+    Observations are flattened and actions are mapped to [-1, 1], as `make_env` does.
 
     Raises:
-        ValueError: Minari is not installed, the data set is not on this disk, or its actions are
-            not a bounded Box of one dimension.
+        ValueError: Minari is not installed, the data set is not on this disk, its actions are not
+            a bounded Box of one dimension, or its observations are not in Boxes.
     """
     try:
         import minari
@@ -56,7 +56,7 @@ def read_minari(name: str) -> list[Episode]:
 
 
 def _flat(space: Any, values: Any) -> NDArray[np.float32]:
-    """Observations of an episode (L+1, D), the parts of a Dict in the order of their space."""
+    """Flattened observations (L+1, D) of an episode. A Dict keeps the order of its space."""
     if isinstance(space, spaces.Dict):
         return np.concatenate([_flat(s, values[key]) for key, s in space.spaces.items()], 1)
     if isinstance(space, spaces.Tuple):

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, average
+from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, update_ema
 from worldplan.agent.models.world_model import Model
 from worldplan.planners import ActionSpace
 
@@ -76,6 +76,6 @@ class Heads(nn.Module):
     def _seen(self, a: Tensor) -> Tensor:
         return a if self.sees_action else torch.zeros_like(a)
 
-    def follow(self, tau: float) -> None:
+    def update_target(self, tau: float) -> None:
         """Moves the target a fraction `tau` towards the value."""
-        average(self.target_value, self.value, tau)
+        update_ema(self.target_value, self.value, tau)

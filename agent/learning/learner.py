@@ -18,7 +18,7 @@ from worldplan.agent.learning import losses
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.losses import step_weights, weighted
-from worldplan.agent.models.networks import average
+from worldplan.agent.models.networks import update_ema
 from worldplan.agent.models.world_model import LearnedModel
 
 
@@ -103,17 +103,17 @@ class Learner:
         clip = self.config.grad_clip_norm
         metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, clip)
         self.optimizer.step()
-        self.model.follow()
+        self.model.update_target()
         if values is not None:
             tau = self.config.tau
-            self.heads.follow(tau)
+            self.heads.update_target(tau)
             low, high = torch.quantile(values, values.new_tensor([0.05, 0.95])).unbind()
             self.value_scale.lerp_((high - low).clamp(min=1.0), tau)
         if self.ema_rate < 1:
             # Early on, the average spans a tenth of the updates and not more.
             rate = max(self.ema_rate, 10 / (self.updates + 10))
             for acting, trained in zip(self.acting, (self.model, self.heads), strict=True):
-                average(acting, trained, rate)
+                update_ema(acting, trained, rate)
         self.updates += 1
         return metrics
 

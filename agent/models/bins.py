@@ -1,6 +1,6 @@
-"""Observations as tokens: each dimension cut into bins that follow the data.
+"""Observations as tokens: each dimension is divided into bins that are adapted to the data.
 
-Shapes: ... any leading shape, B batch, D observation, K bins, N remembered observations.
+Shapes: ... any leading shape, B batch, D observation, K bins, N observations in memory.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from worldplan.agent.models.networks import Normaliser
 
 
 class Bins(Normaliser):
-    """A normaliser that also cuts what it returns into K bins per dimension.
+    """A normaliser that also divides normalised values into K bins per dimension.
 
-    An edge lies half way between where equally full bins and where equally wide ones would have
-    it: bins are fine where the data are, and none is narrower than half an equally wide one,
-    however often a value repeats. Quantiles are of every n-th observation since the start, n
-    doubling whenever N are remembered. Beyond the range seen so far a value counts as the
-    outermost bin.
+    Each edge is the mean of two edges: of bins with equal counts (quantiles) and of bins with equal
+    widths. So bins are narrow where data are dense, but at least half as wide as equal bins, even
+    if a value repeats. Quantiles are those of every n-th observation since the start; n is doubled
+    whenever N of them are in memory. Values outside the observed range are in the outermost bins.
     """
 
     low: Tensor
@@ -39,7 +38,7 @@ class Bins(Normaliser):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Takes in observations (B, D)."""
+        """Adds observations (B, D) to the statistics and recomputes the edges."""
         first = int(self.count)
         super().update(x)
         for part in torch.split(x, len(self.memory) // 2):
@@ -47,17 +46,17 @@ class Bins(Normaliser):
             first += len(part)
         self.low.copy_(torch.minimum(self.low, x.amin(0)))
         self.high.copy_(torch.maximum(self.high, x.amax(0)))
-        share = torch.linspace(0, 1, self.bins + 1, dtype=self.memory.dtype, device=x.device)
+        quantiles = torch.linspace(0, 1, self.bins + 1, dtype=self.memory.dtype, device=x.device)
         remembered = self.memory[: -(-first // int(self.stride))]
-        full = torch.quantile(remembered, share, dim=0).T
-        # A dimension that has never moved gets bins too, around where it stands.
+        equal_count = torch.quantile(remembered, quantiles, dim=0).T
+        # A dimension that has been constant so far also has bins, around its value.
         middle, half = (self.high + self.low) / 2, (self.high - self.low).clamp(min=1e-3) / 2
-        wide = middle.unsqueeze(-1) + half.unsqueeze(-1) * (2 * share - 1)
-        edges = (full + wide) / 2
+        equal_width = middle.unsqueeze(-1) + half.unsqueeze(-1) * (2 * quantiles - 1)
+        edges = (equal_count + equal_width) / 2
         self.edges.copy_((edges - self.shift.unsqueeze(-1)) / self.scale.unsqueeze(-1))
 
     def _remember(self, x: Tensor, first: int) -> None:
-        """Keeps every stride-th of the observations x, numbered from `first`."""
+        """Keeps every stride-th of the observations x (B, D), which are numbered from `first`."""
         number = torch.arange(first, first + len(x), device=x.device)
         size = len(self.memory)
         if first + len(x) > size * self.stride:
@@ -67,11 +66,11 @@ class Bins(Normaliser):
         self.memory[number[kept] // self.stride] = x[kept].to(self.memory.dtype)
 
     def tokens(self, h: Tensor) -> Tensor:
-        """Bins (..., D), int64 in 0..K-1, of normalised values h (..., D)."""
+        """Tokens (..., D), int64 in 0..K-1, of normalised values h (..., D)."""
         return (h.unsqueeze(-1) >= self.edges[:, 1:-1]).sum(-1)
 
     def values(self, tokens: Tensor, fraction: Tensor) -> Tensor:
-        """Normalised values (..., D) that lie a fraction (..., D) of their bins' way up."""
+        """Normalised values (..., D), at a fraction (..., D) in [0, 1] of their bins' width."""
         edges = self.edges.expand(*tokens.shape, -1)
         low = edges.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         high = edges.gather(-1, tokens.unsqueeze(-1) + 1).squeeze(-1)

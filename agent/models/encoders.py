@@ -11,7 +11,7 @@ from worldplan.envs import ObservationSpec
 
 
 def mlp(observation: ObservationSpec, embedding: int, width: int) -> nn.Module:
-    """Of vectors (D,). One hidden layer, as in TD-MPC2: few numbers need no more."""
+    """An encoder of vectors (..., D) -> (..., embedding). One hidden layer, as in TD-MPC2."""
     return MLP(observation.size, embedding, width, 1)
 
 
@@ -19,5 +19,5 @@ ENCODERS: dict[str, Callable[[ObservationSpec, int, int], nn.Module]] = {"vector
 
 
 def make_encoder(observation: ObservationSpec, embedding: int, width: int) -> nn.Module:
-    """The network that reads such observations, normalised, into vectors of width `embedding`."""
+    """The network that reads normalised observations into vectors of size `embedding`."""
     return ENCODERS[observation.kind](observation, embedding, width)

@@ -1,11 +1,11 @@
 """An ensemble of probabilistic networks: PETS (Chua et al. 2018, https://arxiv.org/abs/1805.12114).
 
-Enc is the identity: h is the normalised observation. z = (member, noise): which of the networks is
-right, which more data would tell (epistemic), and the noise of the step, which no data tells
-(aleatoric).
+Enc is the identity: h is the normalised observation. z = (member, noise). The member is the network
+that is taken as right (epistemic uncertainty, which more data reduce); the noise is that of the
+step (aleatoric uncertainty, which no data reduce).
 
 Shapes: ... any leading shape, D observation and embedding, A action, N members, Z = N + D latent,
-E = 1 + D its noise, S state; in training S sequences, T steps.
+E = 1 + D its noise; in training S sequences, T steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worldplan.agent.models.networks import EnsembleMLP, Normaliser
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
 
-PRIME = 2**31 - 1  # of the hash that deals transitions out to members
+PRIME = 2**31 - 1  # modulus of the hash that gives each transition its bootstrap weights
 
 
 class EnsembleConfig(ModelConfig):
@@ -35,29 +35,28 @@ class EnsembleConfig(ModelConfig):
     width: int = Field(default=200, ge=1, description="width of hidden layers")
     layers: int = Field(default=2, ge=1, description="hidden layers")
     sampling: Literal["ts1", "tsinf"] = Field(
-        default="tsinf", description="a member for each step, or one for the whole trajectory"
+        default="tsinf", description="ts1: a member per step; tsinf: one for the whole trajectory"
     )
-    weight: float = Field(default=1.0, gt=0, description="of the negative log-likelihood")
+    weight: float = Field(default=1.0, gt=0, description="weight of the negative log-likelihood")
     bounds: float = Field(
-        default=0.01, ge=0, description="pull that narrows the bounds of the standard deviation"
+        default=0.01, ge=0, description="weight of the penalty on the bounds of the log std"
     )
 
     def defaults(self) -> dict[str, Any]:
-        """Several futures, as PETS plans with 20: in each another member may be right. With one, a
-        plan trusts whichever is drawn."""
+        """Five latent samples (PETS: 20). With one, a plan would rely on a single member."""
         return {"agent": {"planner": {"latent_samples": 5}}}
 
 
 @dataclass(frozen=True)
 class MemberAndNoise:
-    """z: a member (one-hot), and noise: standard normal, or known for each member."""
+    """Distribution of z: a one-hot member, and noise that is standard normal or known."""
 
-    member: Categorical  # of one group: logits (..., 1, N)
-    known: Tensor | None  # (..., N, D) the noise that explains what happened, if each were right
+    member: Categorical  # one group, with logits (..., 1, N)
+    known: Tensor | None  # (..., N, D) for each member the noise that gives h_next
     width: int  # D
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Noise (..., 1 + D) -> z (..., N + D); the first number picks the member."""
+        """Noise (..., 1 + D) -> z (..., N + D). The first number selects the member."""
         return self._with(self.member.sample(noise[..., :1]), noise[..., 1:])
 
     def mode(self) -> Tensor:
@@ -70,32 +69,32 @@ class MemberAndNoise:
         return torch.cat([member, noise.expand(*member.shape[:-1], -1)], -1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log mass of the member + log density of the noise.
+        """Log probability of the member + log density of the noise (...), in nats.
 
         Raises:
-            ValueError: the noise is known, and so has no density.
+            ValueError: the noise is known and has no density.
         """
-        self._open("log_prob")
+        self._require_random_noise("log_prob")
         members = self.member.logits.shape[-1]
         noise = Gaussian(z.new_zeros(()), z.new_ones(())).log_prob(z[..., members:])
         return self.member.log_prob(z[..., :members]) + noise
 
     def kl(self, other: LatentDistribution) -> Tensor:
-        """What separates the members' probabilities: the noise is standard normal in both.
+        """KL (...) of the members, in nats: the noise is standard normal in both.
 
         Raises:
-            ValueError: the noise is known in one of them, and the divergence so infinite.
+            ValueError: the noise is known in one of them, so that the KL is infinite.
         """
         assert isinstance(other, MemberAndNoise), "KL is between distributions of one kind"
-        self._open("kl")
-        other._open("kl")
+        self._require_random_noise("kl")
+        other._require_random_noise("kl")
         return self.member.kl(other.member)
 
-    def _open(self, what: str) -> None:
+    def _require_random_noise(self, what: str) -> None:
         if self.known is not None:
             raise ValueError(
-                f"{what} of an ensemble's posterior is infinite: given the member, one noise "
-                "explains what happened; expected a prior, or `.member`, which is finite"
+                f"{what} of an ensemble's posterior is infinite, because its noise is known given "
+                "the member; expected a prior, or `.member`, for which it is finite"
             )
 
     def detach(self) -> MemberAndNoise:
@@ -104,10 +103,11 @@ class MemberAndNoise:
 
 
 class Ensemble(LearnedModel):
-    """N networks, each a diagonal Gaussian of the next h; see `WorldModel`.
+    """N networks, each of which predicts a diagonal Gaussian of the next h; see `WorldModel`.
 
-    Markov: one observation is all it reads. With `tsinf` the member in force stands in s, one-hot,
-    and the prior is certain of it; all zero before the first step, which draws it.
+    The model is Markov: the state contains one observation. With `tsinf` it also contains the
+    current member, one-hot, to which the prior gives probability 1. Before the first step, which
+    samples the member, it is all zeros.
     """
 
     def __init__(self, config: EnsembleConfig, spec: EnvironmentSpec) -> None:
@@ -120,10 +120,10 @@ class Ensemble(LearnedModel):
         self.normaliser = Normaliser(D)
         self.encoder = nn.Identity()
         self.networks = EnsembleMLP(c.members, D + A, 2 * D, c.width, c.layers)
-        # Members are to differ where there are no data. Without a bias, LayerNorm leaves of few
-        # inputs hardly more than their direction, and all of the members begin alike.
+        # Members should differ where there are no data. With few inputs and no bias, LayerNorm
+        # removes nearly everything but the direction, and all members would start alike.
         nn.init.trunc_normal_(self.networks.biases[0], std=0.02)
-        # Bounds of the log standard deviation, where PETS starts them.
+        # Bounds of the log standard deviation, with the initial values of PETS.
         self.lowest = nn.Parameter(torch.full((D,), -5.0))
         self.highest = nn.Parameter(torch.full((D,), 0.25))
         self.register_buffer("deal", torch.randint(1, PRIME, (2 * D + A, c.members)))
@@ -152,15 +152,15 @@ class Ensemble(LearnedModel):
         return self._state(h + mean + self._log_std(raw).exp() * noise, member)
 
     def _log_std(self, raw: Tensor) -> Tensor:
-        """Bounded softly from both sides, as PETS does with the log variance."""
+        """Log standard deviation between soft bounds, as PETS bounds the log variance."""
         raw = self.highest - F.softplus(self.highest - raw)
         return self.lowest + F.softplus(raw - self.lowest)
 
     def _member(self, h: Tensor, s: Tensor) -> Tensor:
-        """Logits (..., N): all alike, or certain of the one in force.
+        """Logits (..., N) of the prior: equal, or certain of the current member.
 
-        PETS deals its particles out to members evenly; here each draws its own, for noise comes
-        from outside and knows of no members.
+        PETS assigns its particles evenly to the members. Here each particle samples a member, as
+        the noise is drawn outside the model.
         """
         if self.config.sampling == "ts1":
             return h.new_zeros(*h.shape[:-1], self.config.members)
@@ -171,11 +171,11 @@ class Ensemble(LearnedModel):
         return MemberAndNoise(member, None, self.embedding_dim)
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> MemberAndNoise:
-        """Bayes' rule: members by the likelihood of h_next, and the noise that takes each there.
+        """Bayes' rule: members by their likelihood of h_next, each with the noise that gives it.
 
-        So `predict` with any z of it gives h_next.
+        So `predict` returns h_next for every sample of z.
         """
-        return self._explain(h, s, *self._errors(h, a, h_next))
+        return self._infer(h, s, *self._errors(h, a, h_next))
 
     def _errors(self, h: Tensor, a: Tensor, h_next: Tensor) -> tuple[Tensor, Tensor]:
         """Each member's standardised error and log standard deviation, (N, ..., D)."""
@@ -183,19 +183,19 @@ class Ensemble(LearnedModel):
         log_std = self._log_std(raw)
         return (h_next - h - mean) / log_std.exp(), log_std
 
-    def _explain(self, h: Tensor, s: Tensor, error: Tensor, log_std: Tensor) -> MemberAndNoise:
+    def _infer(self, h: Tensor, s: Tensor, error: Tensor, log_std: Tensor) -> MemberAndNoise:
         likelihood = -(0.5 * error**2 + log_std).sum(-1).movedim(0, -1)
         member = Categorical((self._member(h, s) + likelihood).unsqueeze(-2))
         return MemberAndNoise(member, error.movedim(0, -2), self.embedding_dim)
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
-        """Nothing is remembered but h_next: any member may be right again, as in PETS."""
+        """The initial state at h_next: as in PETS, the member is sampled again."""
         return self.initial_state(h_next)
 
     def information(self, posterior: LatentDistribution, prior: LatentDistribution) -> Tensor:
-        """Of the member. What the noise tells is infinite, for it is exact."""
-        assert isinstance(posterior, MemberAndNoise), "of this model"
-        assert isinstance(prior, MemberAndNoise), "of this model"
+        """KL (...) of the member, in nats. That of the noise is infinite, as the noise is known."""
+        assert isinstance(posterior, MemberAndNoise), "expected a posterior of this model"
+        assert isinstance(prior, MemberAndNoise), "expected a prior of this model"
         return posterior.member.kl(prior.member)
 
     def loss(
@@ -203,14 +203,14 @@ class Ensemble(LearnedModel):
     ) -> ModelLoss:
         h = self.encode(x)
         now, after = h[:-1], h[1:]
-        # From what was seen, at each step: so none counts less, as far predictions would.
+        # Each step is predicted from an observation, not from a prediction: equal weights.
         error, log_std = self._errors(now, a, after)
         nll = (0.5 * error**2 + log_std).mean(-1)
-        loss = (nll * self._shares(x, a) * valid).mean((1, 2)).sum()
+        loss = (nll * self._bootstrap_weights(x, a) * valid).mean((1, 2)).sum()
         bounds = (self.highest - self.lowest).sum()
-        # What happened is told to the heads, but they have no say in it: Pred is to be likely.
+        # Detached: the heads read the posterior z but do not train the model through it.
         s = self.initial_state(now)
-        z = self._explain(now, s, error, log_std).sample(noise).detach()
+        z = self._infer(now, s, error, log_std).sample(noise).detach()
         metrics = {
             "nll": losses.weighted(nll.mean(0), weights),
             "std": losses.weighted(log_std.exp().mean((0, -1)), weights),
@@ -221,13 +221,13 @@ class Ensemble(LearnedModel):
         total = self.config.weight * loss + self.config.bounds * bounds
         return ModelLoss(total, metrics, now[0], now, z, h[-1])
 
-    def _shares(self, x: Tensor, a: Tensor) -> Tensor:
-        """How much each transition counts for each member: (N, T, S), of mean 1.
+    def _bootstrap_weights(self, x: Tensor, a: Tensor) -> Tensor:
+        """Weight of each transition for each member: (N, T, S), with mean 1.
 
-        PETS draws a data set for each member, with replacement, again for each training. Here data
-        come in a stream: a transition's count is exponential (Rubin 1981, "The Bayesian
-        Bootstrap"), and a hash (Carter & Wegman 1979) of its bits, so that it is the same whenever
-        it is drawn and need not be stored.
+        PETS resamples a data set for each member before each training. Here data arrive one by
+        one: a weight is exponentially distributed (Rubin 1981, "The Bayesian Bootstrap") and a
+        hash (Carter & Wegman 1979) of the bits of its transition. So it is the same whenever the
+        transition is sampled, and is not stored.
         """
         transition = torch.cat([x[:-1], a, x[1:]], -1)
         bits = transition.view(torch.int32).long().remainder(PRIME).unsqueeze(-1)

@@ -1,8 +1,10 @@
-"""The product's world model: a joint-embedding predictive architecture (LeCun 2022).
+"""The default world model: a joint-embedding predictive architecture (JEPA, LeCun 2022).
+
+https://openreview.net/forum?id=BZ5a1r-kVsf
 
 Shapes: ... any leading shape, D observation, H embedding, M memory, H + M state, A action,
 Z latent, E its noise, F = H + M features; in training S sequences, C = context - 1 filtered steps,
-T predicted ones. With context 1 there is no memory: M = 0.
+T predicted steps. With context 1 there is no memory: M = 0.
 """
 
 from __future__ import annotations
@@ -17,32 +19,41 @@ from torch import Tensor, nn
 from worldplan.agent.models import losses
 from worldplan.agent.models.encoders import make_encoder
 from worldplan.agent.models.latent import LatentConfig, LatentDistribution, NoLatentConfig
-from worldplan.agent.models.networks import MLP, Normaliser, SimNorm, average
+from worldplan.agent.models.networks import MLP, Normaliser, SimNorm, update_ema
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
 
 
 class JEPAConfig(ModelConfig):
+    """Settings of `JEPA`."""
+
     kind: Literal["jepa"] = "jepa"
-    embedding: int = Field(default=128, ge=1, description="width of h")
+    embedding: int = Field(default=128, ge=1, description="size of h")
     width: int = Field(default=256, ge=1, description="width of hidden layers")
     layers: int = Field(default=2, ge=1, description="hidden layers of Pred")
     context: int = Field(default=1, ge=1, description="observations filtered into s; 1 is Markov")
-    memory: int = Field(default=128, ge=1, description="width of the memory in s; unused at 1")
-    anti_collapse: Literal["simnorm", "layernorm", "vicreg", "sigreg", "none"] = Field(
-        default="simnorm", description="what keeps Enc from collapsing"
+    memory: int = Field(
+        default=128, ge=1, description="size of the memory in s; unused if context=1"
     )
-    simnorm_group: int = Field(default=8, ge=2, description="simplex size of SimNorm")
-    latent: LatentConfig = Field(default_factory=NoLatentConfig, description="z")
-    action: bool = Field(default=True, description="a; false: the same model, blind to actions")
+    anti_collapse: Literal["simnorm", "layernorm", "vicreg", "sigreg", "none"] = Field(
+        default="simnorm", description="method against collapse of the embedding"
+    )
+    simnorm_group: int = Field(default=8, ge=2, description="classes per simplex of SimNorm")
+    latent: LatentConfig = Field(default_factory=NoLatentConfig, description="latent variable z")
+    action: bool = Field(default=True, description="whether the model reads actions")
     consistency: float = Field(default=20.0, ge=0, description="weight of the embedding loss")
     encoder_ema: float = Field(
-        default=0.0, ge=0, le=1, description="target encoder's speed; 0: Enc itself, stop-gradient"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="EMA rate of a target encoder; 0: Enc with stop-gradient",
     )
     vicreg_variance: float = Field(default=1.0, ge=0, description="weight of VICReg's variance")
-    vicreg_covariance: float = Field(default=0.04, ge=0, description="and of its covariance")
+    vicreg_covariance: float = Field(
+        default=0.04, ge=0, description="weight of VICReg's covariance"
+    )
     slowness: float = Field(
-        default=0.0, ge=0, description="weight of the embedding's speed (PLDM's time similarity)"
+        default=0.0, ge=0, description="weight of the change of h per step (PLDM's time similarity)"
     )
     sigreg: float = Field(default=1.0, ge=0, description="weight of SIGReg")
     sigreg_directions: int = Field(default=128, ge=1, description="random directions of SIGReg")
@@ -59,7 +70,7 @@ class JEPAConfig(ModelConfig):
 
 
 class JEPA(LearnedModel):
-    """Encoder, predictor, prior and posterior over embeddings; see `WorldModel`."""
+    """A `WorldModel` whose Pred predicts embeddings, with a learned prior and posterior of z."""
 
     def __init__(self, config: JEPAConfig, spec: EnvironmentSpec) -> None:
         super().__init__(spec)
@@ -96,7 +107,7 @@ class JEPA(LearnedModel):
             return SimNorm(c.simnorm_group)
         if c.anti_collapse == "layernorm":
             return nn.LayerNorm(c.embedding, elementwise_affine=False)
-        # VICReg and SIGReg shape the free embedding themselves; "none" leaves it free to collapse.
+        # VICReg and SIGReg regularise the embedding by a loss; with "none" it can collapse.
         return nn.Identity()
 
     def encode(self, x: Tensor) -> Tensor:
@@ -141,10 +152,10 @@ class JEPA(LearnedModel):
         return a if self.uses_action else torch.zeros_like(a)
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
-        """State at the next step (B, S), after seeing h_next; where not valid (B,), starts anew.
+        """Next state (..., H + M), given h_next; where not valid (...), its initial state.
 
-        The likeliest posterior z stands for what happened. Training and acting both call this,
-        so the same `context` observations always give the same state.
+        z is the mode of the posterior. Training and acting both call this method, so that the
+        same `context` observations always give the same state.
         """
         z = self.posterior(h, s, a, h_next).mode()
         return torch.where(
@@ -157,19 +168,19 @@ class JEPA(LearnedModel):
         C, T = self.context - 1, len(weights)
         embedded = self.encode(x)
 
-        # What Pred must hit. Regularised encoders are trained from both sides, others from one.
+        # Targets of Pred. With SimNorm and LayerNorm no gradient passes through the target.
         target = embedded
         if self.target_encoder is not None:
             target = self.target_encoder(self.normaliser(x))
         elif self.config.anti_collapse in ("simnorm", "layernorm"):
             target = embedded.detach()
 
-        # Filter the context into s, exactly as when acting.
+        # Filter the context, as in acting.
         s = self.initial_state(embedded[0])
         for t in range(C):
             s = self.filter(embedded[t], s, a[t], embedded[t + 1], valid[t])
 
-        # Imagine the window; z comes from what did happen.
+        # Imagine the window, with z from the posterior.
         h, predicted, features, zs, kls, kl_losses = embedded[C], [], [], [], [], []
         start = self.features(h, s).detach()
         for t in range(C, C + T):
@@ -185,7 +196,7 @@ class JEPA(LearnedModel):
             features.append(self.features(h, s))
             zs.append(z)
             following = self.predict(h, s, z, a[t])
-            # Memory stands still after the episode's end: the value reads it at its last state.
+            # After the episode's end the state is kept: the value reads the last one.
             s = torch.where(valid[t].unsqueeze(-1), following, s) if C else following
             h = self.expect(s)
             predicted.append(h)
@@ -198,17 +209,17 @@ class JEPA(LearnedModel):
             kl_term = losses.weighted(torch.stack(kl_losses), weights)
             loss = loss + self.latent.kl_weight * kl_term
         if self.config.slowness:
-            # Slow embeddings lie as far apart as the way between them is long, walls included.
+            # With small steps, distances of embeddings reflect the way between them, round walls.
             steps = losses.consistency(embedded[C + 1 :], embedded[C:-1])
             metrics["slowness"] = losses.weighted(steps, weights)
             loss = loss + self.config.consistency * self.config.slowness * metrics["slowness"]
-        guard, guard_metrics = self._guard(embedded[C:].flatten(0, 1), extra)
-        loss, metrics = loss + self.config.consistency * guard, metrics | guard_metrics
+        anti_collapse, parts = self._anti_collapse(embedded[C:].flatten(0, 1), extra)
+        loss, metrics = loss + self.config.consistency * anti_collapse, metrics | parts
         last = self.features(embedded[-1], s).detach()
         return ModelLoss(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
 
-    def _guard(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What VICReg or SIGReg says of embeddings (S, H), and its parts; else nothing."""
+    def _anti_collapse(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss () of VICReg or SIGReg on embeddings (S, H), and its parts; else 0."""
         c = self.config
         if c.anti_collapse == "vicreg":
             parts = {"variance": losses.variance(h), "covariance": losses.covariance(h)}
@@ -219,6 +230,6 @@ class JEPA(LearnedModel):
             return c.sigreg * sketched, {"sigreg": sketched}
         return h.new_zeros(()), {}
 
-    def follow(self) -> None:
+    def update_target(self) -> None:
         if self.target_encoder is not None:
-            average(self.target_encoder, self.encoder, self.config.encoder_ema)
+            update_ema(self.target_encoder, self.encoder, self.config.encoder_ema)

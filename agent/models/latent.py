@@ -1,9 +1,9 @@
-"""The latent variable z: what cannot be known before it happens.
+"""Distributions of the latent variable z, which represents what cannot be predicted.
 
-Shapes: ... any leading shape, Z width of z, E width of its noise, G groups, K classes.
+Shapes: ... any leading shape, Z size of z, E size of its noise, G groups, K classes.
 
-Noise is always standard normal, whatever the distribution: a planner can then draw it once,
-share it across candidates, and weigh it by one density, without knowing which kind z is.
+Samples are functions of standard normal noise for every kind of z. So a planner can draw the noise
+once, use it for all candidates, and compute its density, without knowing the kind of z.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from worldplan.planners.kinds import by_kind
 
 
 class LatentDistribution(Protocol):
-    """A distribution over z, of any leading shape."""
+    """A batch of distributions over z, of any leading shape."""
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Standard normal noise (..., E) -> z (..., Z); deterministic given the noise."""
+        """Standard normal noise (..., E) -> z (..., Z), a deterministic function."""
 
     def mode(self) -> Tensor:
-        """The likeliest z (..., Z)."""
+        """The most likely z (..., Z)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z (..., Z) -> log density or log mass (...), in nats."""
+        """z (..., Z) -> log density or log probability (...), in nats."""
 
     def kl(self, other: LatentDistribution) -> Tensor:
-        """KL(self || other) (...), in nats; both of the same kind."""
+        """KL(self || other) (...), in nats; both must be of the same kind."""
 
     def detach(self) -> LatentDistribution:
-        """The same distribution, closed to gradients."""
+        """The same distribution, without gradients."""
 
 
 @dataclass(frozen=True)
 class NoLatent:
-    """z of width 0: the future is a function of state and action."""
+    """z of size 0: the next state is a function of state and action."""
 
     shape: Tensor  # (..., 0)
 
     def sample(self, noise: Tensor) -> Tensor:
-        return self.shape + noise  # broadcast, like the others
+        return self.shape + noise  # broadcast to the leading shape of the noise
 
     def mode(self) -> Tensor:
         return self.shape
@@ -91,10 +91,10 @@ class Gaussian:
 class Categorical:
     """G independent one-hot groups of K classes, flattened to Z = G*K.
 
-    Sampling inverts the cumulative distribution, so that z is a function of the noise. Its gradient
-    is ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612), unbiased where the loss is
-    quadratic in z. Straight through alone it vanishes where the sampled class fits, and the KL then
-    blurs the posterior.
+    Sampling inverts the cumulative distribution, so that z is a function of the noise. The gradient
+    estimator is ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612), which is unbiased for
+    losses that are quadratic in z. The straight-through gradient vanishes where the sampled class
+    fits the data, and the KL then makes the posterior less certain.
     """
 
     logits: Tensor  # (..., G, K)
@@ -110,10 +110,10 @@ class Categorical:
         uniform = torch.special.ndtr(noise).unsqueeze(-1)
         log_probs = self.log_probs
         probs = log_probs.exp()
-        # The last class takes what rounding leaves of the cumulative sum.
+        # The last class also covers what rounding leaves out of the sum.
         hard = self._one_hot((probs.detach().cumsum(-1)[..., :-1] < uniform).sum(-1))
-        # Half of the gradient passes straight through, half is the score's, for the gain over the
-        # mean that the loss's gradient predicts. In this order the sum is exactly 0 or 1.
+        # Half of the gradient is straight-through; half is a score-function gradient with the
+        # linearised advantage of the sample over the mean. In this order the sum is exactly 0 or 1.
         score = torch.where(hard > 0, log_probs, 0).sum(-1, keepdim=True)
         soft = 0.5 * (probs + (hard - probs).detach() * score)
         return (hard + (soft - soft.detach())).flatten(-2)
@@ -123,7 +123,8 @@ class Categorical:
         return (self._one_hot(self.logits.argmax(-1)) + (probs - probs.detach())).flatten(-2)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        groups = z.reshape(*z.shape[:-1], *self.logits.shape[-2:])  # z may be more than logits
+        # z may have more leading axes than the logits.
+        groups = z.reshape(*z.shape[:-1], *self.logits.shape[-2:])
         return (groups * self.log_probs).sum((-2, -1))
 
     def kl(self, other: LatentDistribution) -> Tensor:
@@ -136,12 +137,14 @@ class Categorical:
 
 
 class LatentConfigBase(BaseModel):
+    """Settings of the KL between posterior and prior, whatever the kind of z."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    free_bits: float = Field(default=0.01, ge=0, description="KL per step left unpunished, nats")
+    free_bits: float = Field(default=0.01, ge=0, description="KL per step without penalty, in nats")
     kl_weight: float = Field(default=0.2, ge=0, description="weight of the KL in the loss")
     prior_share: float = Field(
-        default=0.8, ge=0, le=1, description="share of the KL's pull that moves the prior"
+        default=0.8, ge=0, le=1, description="fraction of the KL's gradient that trains the prior"
     )
 
 
@@ -170,8 +173,10 @@ class GaussianLatentConfig(LatentConfigBase):
     """A diagonal Gaussian z."""
 
     kind: Literal["gaussian"] = "gaussian"
-    dim: int = Field(default=8, ge=1, description="width of z")
-    min_std: float = Field(default=0.1, gt=0, description="keeps the KL finite")
+    dim: int = Field(default=8, ge=1, description="size of z")
+    min_std: float = Field(
+        default=0.1, gt=0, description="lower bound of the standard deviation, keeps the KL finite"
+    )
 
     @property
     def width(self) -> int:
@@ -187,22 +192,25 @@ class GaussianLatentConfig(LatentConfigBase):
 
     def distribution(self, parameters: Tensor) -> LatentDistribution:
         mean, raw = parameters.chunk(2, -1)
-        # softplus(0.54) = 1: an untrained network starts near the unit Gaussian.
+        # softplus(0.54) = 1: an untrained network starts near the standard normal.
         return Gaussian(mean, F.softplus(raw + 0.54) + self.min_std)
 
 
 class CategoricalLatentConfig(LatentConfigBase):
-    """Independent groups of one-hot classes.
+    """A categorical z: independent groups of one-hot classes.
 
-    What is one event should find room in one group: groups that share it among them are drawn
-    each for itself, and imagine mixtures of what can happen.
+    One group should have enough classes for the outcomes of one event. Groups are sampled
+    independently, so that an event coded by several groups gives impossible mixtures.
     """
 
     kind: Literal["categorical"] = "categorical"
     groups: int = Field(default=1, ge=1, description="independent groups")
     classes: int = Field(default=8, ge=2, description="classes per group")
     uniform: float = Field(
-        default=0.01, ge=0, lt=1, description="share of the uniform mixed in, keeps the KL finite"
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of the uniform distribution mixed in, keeps the KL finite",
     )
 
     @property

@@ -1,6 +1,6 @@
 """Losses of the models, as pure functions of tensors.
 
-Shapes: T steps, S sequences, H embedding, E value ensemble, ... any leading shape.
+Shapes: ... any leading shape, T steps, S sequences (batch), H embedding, K directions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from worldplan.agent.models.latent import LatentDistribution
 
 
 def step_weights(valid: Tensor, decay: float) -> Tensor:
-    """Weight of each step of a window: decay^t where valid, 0 elsewhere.
+    """Weights (T, S) of the steps of windows: proportional to decay^t where valid, else 0.
 
-    Divided so that an all-valid window sums to 1: far predictions count less (TD-MPC2's rho).
+    The weights of a fully valid window sum to 1. `decay` is rho in TD-MPC2 (Hansen et al. 2024,
+    https://arxiv.org/abs/2310.16828).
 
     Args:
         valid: bool (T, S).
@@ -28,35 +29,35 @@ def step_weights(valid: Tensor, decay: float) -> Tensor:
 
 
 def weighted(loss: Tensor, weights: Tensor) -> Tensor:
-    """Sum over steps and mean over sequences of loss (T, S) under weights (T, S)."""
+    """Loss (T, S), weighted by (T, S), summed over steps and averaged over sequences: ()."""
     return (loss * weights).sum(0).mean()
 
 
 def consistency(predicted: Tensor, target: Tensor) -> Tensor:
-    """Squared distance per dimension of embeddings (..., H) -> (...)."""
+    """Mean squared error of embeddings (..., H) over their dimensions -> (...)."""
     return ((predicted - target) ** 2).mean(-1)
 
 
 def latent_kl(
-    posterior: LatentDistribution, prior: LatentDistribution, free: float, prior_share: float
+    posterior: LatentDistribution, prior: LatentDistribution, free_bits: float, prior_share: float
 ) -> tuple[Tensor, Tensor]:
-    """KL(q || p), pulled towards the posterior by `prior_share` (DreamerV2's balancing:
-    Hafner et al. 2021, https://arxiv.org/abs/2010.02193).
+    """KL(posterior || prior) with KL balancing and free bits.
 
-    Below `free` nats (...) neither side is pulled, so z may carry that much at no cost
-    (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
+    KL balancing (DreamerV2: Hafner et al. 2021, https://arxiv.org/abs/2010.02193): the fraction
+    `prior_share` of the gradient trains the prior, the rest the posterior. Free bits (Kingma et
+    al. 2016, https://arxiv.org/abs/1606.04934): below `free_bits` nats there is no gradient.
 
     Returns:
-        loss (...) and the KL itself (...), nats.
+        The loss (...), and the KL (...) without gradient, both in nats.
     """
     move_prior = posterior.detach().kl(prior)
     move_posterior = posterior.kl(prior.detach())
-    loss = prior_share * move_prior.clamp(min=free)
-    return loss + (1 - prior_share) * move_posterior.clamp(min=free), move_prior.detach()
+    loss = prior_share * move_prior.clamp(min=free_bits)
+    return loss + (1 - prior_share) * move_posterior.clamp(min=free_bits), move_prior.detach()
 
 
 def variance(h: Tensor, target: float = 1.0) -> Tensor:
-    """VICReg's hinge on each dimension's standard deviation, h (S, H).
+    """VICReg's hinge loss () on the standard deviation of each dimension of h (S, H).
 
     Bardes et al. 2022, https://arxiv.org/abs/2105.04906.
     """
@@ -64,7 +65,7 @@ def variance(h: Tensor, target: float = 1.0) -> Tensor:
 
 
 def covariance(h: Tensor) -> Tensor:
-    """VICReg's squared off-diagonal covariances of h (S, H), per dimension."""
+    """VICReg's covariance loss () of h (S, H): squared off-diagonal covariances, per dimension."""
     h = h - h.mean(0)
     with torch.autocast(h.device.type, enabled=False):
         c = h.T @ h / (h.shape[0] - 1)
@@ -72,18 +73,20 @@ def covariance(h: Tensor) -> Tensor:
 
 
 def sigreg(h: Tensor, directions: Tensor, knots: int = 17) -> Tensor:
-    """Sketched isotropic Gaussian regularisation (LeJEPA).
+    """Sketched isotropic Gaussian regularisation (SIGReg) of LeJEPA, a loss ().
 
     Balestriero & LeCun 2025, https://arxiv.org/abs/2511.08544.
 
-    The Epps-Pulley distance between the empirical characteristic function of h along each
-    direction and that of a standard normal, integrated by the trapezoid rule over |t| <= 5 under
-    a Gaussian window of area 1 (the paper's: sqrt(2 pi)). Not multiplied by S as the paper's
-    statistic is: the weight then does not depend on the batch size.
+    It is the Epps-Pulley distance between the empirical characteristic function of h along each
+    direction and that of a standard normal, averaged over directions. The integral over |t| <= 5
+    uses the trapezoid rule and a Gaussian window of area 1 (in the paper sqrt(2 pi)). Unlike the
+    paper's statistic it is not multiplied by S, so that its weight does not depend on the batch
+    size.
 
     Args:
         h: (S, H).
-        directions: (H, K), normalised here.
+        directions: (H, K), of any length: they are normalised here.
+        knots: Points of the trapezoid rule.
     """
     t = torch.linspace(-5, 5, knots, device=h.device)
     normal = torch.exp(-0.5 * t**2)

@@ -1,6 +1,7 @@
-"""Building blocks: layers, SimNorm, the batched ensemble, the two-hot code of a scalar.
+"""Building blocks: MLP, ensemble of MLPs, SimNorm, two-hot code, normaliser, moving average.
 
-Shapes: ... any leading shape, I inputs, O outputs, W width, E ensemble members, K bins.
+Shapes: ... any leading shape, B batch, D observation, I inputs, O outputs, W width, E ensemble
+members, K bins, N sets of weights.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-# SiLU everywhere: TD-MPC2 uses Mish, which costs several times as much on a CPU. Whether it learns
-# better was not tried.
+# All activations are SiLU. TD-MPC2 uses Mish, which takes several times as long on a CPU. Whether
+# Mish learns better was not tested.
 
 
 class MLP(nn.Sequential):
-    """Hidden layers of Linear, LayerNorm, SiLU; a plain linear layer last."""
+    """Hidden layers of Linear, LayerNorm and SiLU, then a linear layer."""
 
     def __init__(
         self, inputs: int, outputs: int, width: int, layers: int, *, zero_output: bool = False
@@ -38,18 +39,18 @@ class MLP(nn.Sequential):
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) -> (..., O), as precise as the weights even if products ran in less."""
-        precise = next(self.parameters()).dtype
+        """(..., I) -> (..., O), in the dtype of the weights even under autocast."""
+        dtype = next(self.parameters()).dtype
         for module in self:
             x = module(x)
-        return x.to(precise)
+        return x.to(dtype)
 
 
 class EnsembleMLP(nn.Module):
-    """E MLPs that read the same input, each layer one batched product.
+    """E MLPs with the same input; each layer is one batched product.
 
-    `frozen=True` in a call closes the weights to gradients but not the input: what a policy needs
-    to climb a value that it must not train.
+    With `frozen=True` in a call, gradients reach the input but not the weights: a policy follows
+    the gradient of a value without training it.
     """
 
     def __init__(self, members: int, inputs: int, outputs: int, width: int, layers: int) -> None:
@@ -76,30 +77,30 @@ class EnsembleMLP(nn.Module):
             return p.detach() if frozen else p
 
         rows = x.reshape(1, -1, x.shape[-1]).expand(self.weights[0].shape[0], -1, -1)
-        y = self._through(rows, use)
+        y = self._layers(rows, use)
         return y.reshape(-1, *x.shape[:-1], y.shape[-1])
 
     def of_one(self, x: Tensor, member: Tensor, block: int = 32) -> Tensor:
-        """(..., I) and one-hot members (..., E) -> what the member of each row says (..., O).
+        """Evaluates one member for each row: (..., I), one-hot members (..., E) -> (..., O).
 
-        Rows are dealt into blocks, each for one member, so that shapes do not hang on who is asked
-        and torch.compile can take it. For 400 rows and 5 members half as dear as asking all and
-        choosing, from 400 rows on.
+        Rows are sorted into blocks, each for one member, so that shapes do not depend on the
+        members and torch.compile can compile it. From 400 rows on, with 5 members, it takes half
+        the time of evaluating all members and selecting.
         """
         rows, chosen = x.reshape(-1, x.shape[-1]), member.reshape(-1, member.shape[-1]) > 0
         blocks = (chosen.sum(0) + block - 1) // block  # of each member
         last = blocks.cumsum(0)
         rank = chosen.cumsum(0) - 1  # among the rows of the same member
         place = torch.where(chosen, (last - blocks) * block + rank, 0).sum(-1)
-        count = len(rows) // block + len(blocks)  # is always enough
+        count = len(rows) // block + len(blocks)  # upper bound of the number of blocks
         owner = torch.searchsorted(last, torch.arange(count, device=x.device), right=True)
         owner = owner.clamp(max=len(blocks) - 1)
-        dealt = rows.new_zeros(count * block, rows.shape[-1]).index_copy(0, place, rows)
-        y = self._through(dealt.view(count, block, -1), lambda p: p[owner])
+        padded = rows.new_zeros(count * block, rows.shape[-1]).index_copy(0, place, rows)
+        y = self._layers(padded.view(count, block, -1), lambda p: p[owner])
         return y.flatten(0, 1)[place].reshape(*x.shape[:-1], -1)
 
-    def _through(self, y: Tensor, use: Callable[[Tensor], Tensor]) -> Tensor:
-        """All layers, (K, rows, I) -> (K, rows, O), with K sets of weights that `use` makes."""
+    def _layers(self, y: Tensor, use: Callable[[Tensor], Tensor]) -> Tensor:
+        """All layers, (N, rows, I) -> (N, rows, O); `use` makes N sets of weights from E."""
         for k in range(len(self.scales)):
             y = torch.baddbmm(use(self.biases[k]), y, use(self.weights[k]))
             y = F.layer_norm(y, y.shape[-1:])
@@ -113,8 +114,8 @@ class SimNorm(nn.Module):
 
     After Lavoie et al. 2023, https://arxiv.org/abs/2204.00616.
 
-    The group axis stands before the last one, not after it as in TD-MPC2: the same simplices,
-    but exponentials and sums then run along contiguous memory.
+    The group axis is the second to last, not the last as in TD-MPC2. This only permutes the
+    dimensions of the embedding; exponentials and sums then run along contiguous memory.
     """
 
     def __init__(self, group: int) -> None:
@@ -127,7 +128,7 @@ class SimNorm(nn.Module):
 
 
 def symlog(x: Tensor) -> Tensor:
-    """sign(x) log(1 + |x|) (Hafner et al. 2023)."""
+    """sign(x) log(1 + |x|) (DreamerV3: Hafner et al. 2023, https://arxiv.org/abs/2301.04104)."""
     return x.sign() * x.abs().log1p()
 
 
@@ -137,9 +138,9 @@ def symexp(x: Tensor) -> Tensor:
 
 
 class TwoHot(nn.Module):
-    """A scalar as a distribution over K bins, evenly spaced in symlog.
+    """Two-hot code: a scalar as a distribution over K bins that are evenly spaced in symlog.
 
-    As in TD-MPC2 and the first version of DreamerV3; the later one spaces them by symexp.
+    As in TD-MPC2 and the first version of DreamerV3; its later version spaces bins by symexp.
     """
 
     bins: Tensor
@@ -150,13 +151,13 @@ class TwoHot(nn.Module):
         self.register_buffer("bins", torch.linspace(-limit, limit, bins), persistent=False)
 
     def encode(self, value: Tensor) -> Tensor:
-        """(...) -> probabilities (..., K): weight on the two bins around symlog(value)."""
+        """Value (...) -> probabilities (..., K), on the two bins around symlog(value)."""
         x = symlog(value).clamp(-self.limit, self.limit).unsqueeze(-1)
         return (1 - (x - self.bins).abs() / self.step).clamp(min=0)
 
     def decode(self, logits: Tensor) -> Tensor:
-        """(..., K) -> expected value (...), the mean taken in symlog."""
-        # A sum, not a product: autocast would lower the precision of that.
+        """Logits (..., K) -> value (...), symexp of the mean over the bins."""
+        # A sum and not a matrix product, of which autocast would lower the precision.
         return symexp((logits.softmax(-1) * self.bins).sum(-1))
 
     def loss(self, logits: Tensor, value: Tensor) -> Tensor:
@@ -167,7 +168,7 @@ class TwoHot(nn.Module):
 class Normaliser(nn.Module):
     """Running mean and standard deviation of observations, kept with the weights.
 
-    Batches are merged as in Chan, Golub & LeVeque 1979; Welford 1962 takes in one at a time.
+    Batches are merged as in Chan, Golub & LeVeque 1979.
     """
 
     count: Tensor
@@ -188,7 +189,7 @@ class Normaliser(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Takes in observations (B, D)."""
+        """Adds observations (B, D) to the statistics."""
         x = x.to(torch.float64)
         batch = x.shape[0]
         delta = x.mean(0) - self.mean
@@ -198,18 +199,20 @@ class Normaliser(nn.Module):
         self.count.copy_(total)
         variance = self.square / self.count
         self.shift.copy_(self.mean)
-        # A dimension that has never moved is left at its own scale.
+        # A dimension that has been constant so far is not scaled.
         self.scale.copy_(torch.where(variance > 1e-8, variance.sqrt().clamp(min=1e-4), 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalises observations (..., D) and clips them to [-clip, clip]."""
         return ((x - self.shift) / self.scale).clamp(-self.clip, self.clip)
 
     def inverse(self, x: Tensor) -> Tensor:
+        """Inverse of `forward` (..., D), without the clipping."""
         return x * self.scale + self.shift
 
 
 @torch.no_grad()
-def average(followers: nn.Module, leaders: nn.Module, rate: float) -> None:
-    """Exponential moving average: parameters of one module move a fraction towards another's."""
-    follow = get_ema_multi_avg_fn(1 - rate)  # type: ignore[no-untyped-call]
-    follow(list(followers.parameters()), list(leaders.parameters()), None)
+def update_ema(followers: nn.Module, leaders: nn.Module, rate: float) -> None:
+    """Exponential moving average (EMA): followers = (1 - rate) * followers + rate * leaders."""
+    update = get_ema_multi_avg_fn(1 - rate)  # type: ignore[no-untyped-call]
+    update(list(followers.parameters()), list(leaders.parameters()), None)

@@ -1,4 +1,4 @@
-"""The world-model families, and how to add one: its config, its class, a line in `MODELS`."""
+"""The families of world models. To add one, add its config and class, and a line in `MODELS`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ ModelConfigUnion = Annotated[
 
 
 def make_model(config: ModelConfig, spec: EnvironmentSpec) -> Model:
-    """Makes the world model that the config is for, of environments with this spec."""
+    """Makes the world model of a config, for environments with this spec.
+
+    Raises:
+        ValueError: the simulator family cannot copy the environment; see `SimulatorModel`.
+    """
     make: Any = MODELS[config.kind]
     model: Model = make(config, spec)
     return model

@@ -1,10 +1,10 @@
-"""MuJoCo itself as the world model: the upper bound of every planner, and the check that one works.
+"""MuJoCo as the world model: an upper bound for planning, and a test of planners.
 
-Enc is the identity, s = h = x is the simulator's state, and Pred is the simulator. z, standard
-normal, decides what the task draws at random; most tasks draw nothing, and then there is no z.
-Nothing is learned: a plan's score is the true return up to its horizon.
+Enc is the identity, s = h = x is the state of the simulator, and Pred is the simulator. The random
+events of a task are a function of z, which is standard normal; most tasks have none, and then z
+has size 0. Nothing is learned: the score of a plan is the true return up to its horizon.
 
-Shapes: ... any leading shape, S state, A action, Z = E latent, R rows, T horizon.
+Shapes: ... any leading shape, S state, A action, Z = E latent and its noise, R rows, T horizon.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ class SimulatorConfig(ModelConfig):
     """Settings of `SimulatorModel`."""
 
     kind: Literal["simulator"] = "simulator"
-    threads: int = Field(default=0, ge=0, description="that simulate; 0: one for each processor")
+    threads: int = Field(
+        default=0, ge=0, description="threads that simulate; 0: one for each processor"
+    )
     learns: ClassVar[bool] = False
 
     def defaults(self) -> dict[str, Any]:
-        """Without a value of what comes after, the horizon is all that a plan sees: a second of
-        dm_control's cartpole at two frames a decision. There is no policy to propose anything, so
-        that what a search has found is refined from one decision to the next. The mean of many
-        plans so long is none of them.
+        """Long plans, no policy proposals, and MuJoCo's state as observation.
+
+        There is no value after the horizon, which is therefore long: one second of dm_control's
+        cartpole at two frames per decision. There is no policy, so each search starts from kept
+        elites. The best elite is executed, because the mean of long plans is seldom good.
         """
         planner = {"horizon": 50, "elites": 4, "initial_std": 0.3, "keep": 0.5, "choose": "best"}
         return {"env": {"observe": "state"}, "agent": {"proposals": 0, "planner": planner}}
@@ -49,7 +52,7 @@ class SimulatorConfig(ModelConfig):
         if PLANNERS[planner.kind].differentiates:
             others = ", ".join(k for k, p in PLANNERS.items() if not p.differentiates)
             raise ValueError(
-                f"planner.kind={planner.kind} follows the gradient of what it predicts, and "
+                f"planner.kind={planner.kind} needs the gradient of the model, and "
                 f"model.kind=simulator is not differentiable; expected one of {others}"
             )
         if run.agent.proposals:
@@ -60,14 +63,14 @@ class SimulatorConfig(ModelConfig):
 
 
 class SimulatorModel(Model):
-    """The contract over `Simulator`; see `WorldModel`. Not differentiable."""
+    """A `WorldModel` that wraps `Simulator`. Not differentiable."""
 
     def __init__(self, config: SimulatorConfig, spec: EnvironmentSpec) -> None:
-        """Copies the environment that the spec is of.
+        """Copies the environment of the spec.
 
         Raises:
-            ValueError: the spec does not tell which environment it is of, or is not of its state;
-                or the task's reward cannot be computed from the state.
+            ValueError: the spec has no config, the config does not observe the state, or the
+                reward cannot be computed from the state.
         """
         super().__init__(spec)
         if spec.config is None or spec.config.observe != "state":
@@ -76,10 +79,10 @@ class SimulatorModel(Model):
                 "spec of one made by an EnvConfig with observe=state"
             )
         self.simulator = simulator = Simulator(spec.config, config.threads)
-        assert simulator.spec == spec, "the same environment has the same spec"
+        assert simulator.spec == spec, "the same config gives the same spec"
         self.context = 1
         self.embedding_dim = self.feature_dim = simulator.state_dim
-        self.latent_dim = self.noise_dim = simulator.chances
+        self.latent_dim = self.noise_dim = simulator.uniform_dim
 
     def encode(self, x: Tensor) -> Tensor:
         return x
@@ -89,8 +92,8 @@ class SimulatorModel(Model):
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
         start, actions = s.reshape(-1, s.shape[-1]), a.reshape(-1, 1, a.shape[-1])
-        chance = torch.special.ndtr(z).reshape(len(start), 1, self.latent_dim)
-        rows = self.simulator.rollout(_array(start), _array(actions), _array(chance))
+        uniform = torch.special.ndtr(z).reshape(len(start), 1, self.latent_dim)
+        rows = self.simulator.rollout(_array(start), _array(actions), _array(uniform))
         return torch.from_numpy(rows.states).to(s).view(s.shape)
 
     def expect(self, s: Tensor) -> Tensor:
@@ -101,7 +104,7 @@ class SimulatorModel(Model):
         return Gaussian(mean, mean + 1) if self.latent_dim else NoLatent(mean)
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
-        """The prior: nothing needs to know what was drawn, since h_next is all of the state."""
+        """The prior. What was drawn is not inferred, because h_next is the full state."""
         return self.prior(h, s, a)
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
@@ -111,17 +114,16 @@ class SimulatorModel(Model):
         return h
 
     def imagine(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> ImaginedTrajectory:
-        """With the true rewards; NaN where the simulation broke.
+        """A trajectory with the true rewards (T, R); NaN where the simulation became unstable.
 
-        All steps go to the simulator at once, so that nothing is rounded between them.
+        All steps are simulated in one call, so that states are not rounded between them.
         """
-        acts, chance = (u.transpose(0, 1) for u in (actions, torch.special.ndtr(noise)))
-        rows = self.simulator.rollout(_array(s), _array(acts), _array(chance))
+        acts, uniform = (u.transpose(0, 1) for u in (actions, torch.special.ndtr(noise)))
+        rows = self.simulator.rollout(_array(s), _array(acts), _array(uniform))
         after = torch.from_numpy(rows.states).to(s).transpose(0, 1)
         states = torch.cat([s[None], after])
-        reward = (
-            torch.from_numpy(rows.rewards).to(s.device).T
-        )  # float64, as the simulator adds them up
+        # float64, as in the simulator.
+        reward = torch.from_numpy(rows.rewards).to(s.device).T
         return ImaginedTrajectory(states, states, noise, actions, reward)
 
 

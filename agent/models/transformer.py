@@ -1,7 +1,8 @@
-"""A small causal transformer over the tokens of observations, used as a language model is.
+"""A small causal transformer over the tokens of observations, used like a language model.
 
-Shapes: R rows, L positions, W width, D tokens a step, V tokens to choose from in each dimension,
-C steps of context, A action, P = C * (D + 1 with actions) positions of a prefix.
+Shapes: R rows (batch), L positions, W width, D tokens per step (one per dimension of the
+observation), V vocabulary of a dimension, C steps of context, A action, P = C * D positions of a
+prefix (C * (D + 1) with actions), ... any leading shape.
 """
 
 from __future__ import annotations
@@ -16,8 +17,25 @@ from torch import Tensor, nn
 Cache = list[tuple[Tensor, Tensor]]  # keys and values of each layer, (R, heads, L, W / heads)
 
 
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a `TokenModel`."""
+
+    dimensions: int  # D, tokens per step
+    tokens: int  # V, vocabulary of a dimension
+    context: int  # C, steps in the window
+    action: int  # A, numbers in an action; 0: the model reads no actions
+    width: int  # W, a multiple of heads
+    layers: int  # blocks
+    heads: int  # attention heads of a block
+    uniform: float  # share of the uniform distribution mixed into the predicted one
+
+
 class Block(nn.Module):
-    """Attention to what came before, then a hidden layer; both read normalised (GPT-2)."""
+    """Causal self-attention, then an MLP, each after a LayerNorm (GPT-2's block).
+
+    Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -30,12 +48,12 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x (R, L, W) -> the same, and keys and values up to here."""
+        """x (R, L, W) -> output (R, L, W), and keys and values of all positions so far."""
         rows, length, width = x.shape
         qkv = self.attend(self.attention_norm(x))
         q, k, v = qkv.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         if past is not None:
-            assert length == 1, "after the prefix tokens come one by one"
+            assert length == 1, "after the prefix, one token at a time"
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
         x = x + self.attended(seen.transpose(1, 2).reshape(rows, length, width))
@@ -43,30 +61,16 @@ class Block(nn.Module):
         return x, (k, v)
 
 
-@dataclass(frozen=True)
-class TokenConfig:
-    """Sizes of a `TokenModel`."""
-
-    dimensions: int  # D
-    tokens: int  # V, to choose from in each dimension
-    context: int  # C
-    action: int  # A; 0: the model has no action variable
-    width: int  # W
-    layers: int
-    heads: int  # of attention; they divide the width
-    uniform: float  # share of the uniform distribution that is mixed into what is predicted
-
-
 class TokenModel(nn.Module):
     """p(next step's D tokens | tokens of C steps, actions), one token after the other.
 
-    Positions are numbered from the oldest step of the window, so that training and acting see the
-    same. Every dimension has its own V + 1 tokens, the last of which, V, stands for a step that was
-    not seen. An action is one more position after its step: a linear function of the whole vector,
-    which keeps its resolution, and not D tokens.
+    Positions are numbered from the oldest step of the window, in training and in acting alike.
+    Every dimension has its own V + 1 tokens; the last one, V, marks a step that was not seen. An
+    action takes one position after its step. It is embedded by a linear layer, not cut into
+    tokens, and so keeps its resolution.
     """
 
-    def __init__(self, config: TokenConfig) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = config
         self.dimensions, self.tokens, self.uniform = c.dimensions, c.tokens, c.uniform
@@ -77,15 +81,18 @@ class TokenModel(nn.Module):
         self.act = nn.Linear(c.action, c.width) if c.action else None
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width)
-        # A token's embedding and its readout start equal (as in GPT-2) and are trained apart.
+        # As in GPT-2, input and output embeddings start equal; here they are trained apart.
         self.readout = nn.Parameter(self.embedding.detach()[:, : c.tokens].transpose(1, 2).clone())
 
     @staticmethod
     def _ordered(dimensions: int, tokens: int, width: int) -> Tensor:
-        """Waves (D, tokens, W) of the token's number, large as they are slow: at first,
-        neighbouring bins mean nearly the same. GPT's tokens start at random, having no order. On
-        2,000 steps of pendulum such a start leaves 8.3 nats of what was not trained on after 400
-        updates, waves of one size and a blank readout 10.0."""
+        """Initial token embeddings (D, tokens, W): sines of the token's number.
+
+        Slow sines have the largest amplitude, so that neighbouring bins start with similar
+        embeddings. GPT starts them at random, because words have no order. On 2,000 steps of
+        pendulum and after 400 updates, the held-out loss was 8.3 nats; it was 10.0 with equal
+        amplitudes and a readout that starts at 0.
+        """
         waves = torch.logspace(math.log10(0.5), math.log10(tokens / 4), width)
         phase = 2 * math.pi * torch.rand(dimensions, 1, width)
         number = (torch.arange(tokens) / tokens).view(1, -1, 1)
@@ -124,22 +131,27 @@ class TokenModel(nn.Module):
         return ((1 - self.uniform) * p + self.uniform / self.tokens).log()
 
     def logits(self, tokens: Tensor, actions: Tensor, following: Tensor) -> Tensor:
-        """Log probabilities (R, D, V) of the next step's tokens, given the true ones before each.
+        """Log probabilities (R, D, V) of the next step's tokens, each given the true ones before.
 
         Args:
-            tokens: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
-            following: (R, D), the next step.
+            tokens: (R, C, D), oldest step first.
+            actions: (R, C, A), taken in these steps.
+            following: (R, D), tokens of the next step.
         """
         x = torch.cat([self._prefix(tokens, actions), self._embed(following[:, :-1], 0)], 1)
         x, _ = self._run(x, 0, None)
         return self._read_out(x[:, -self.dimensions :], 0)
 
     def generate(self, tokens: Tensor, actions: Tensor, quantile: Tensor) -> tuple[Tensor, Tensor]:
-        """The next step's tokens (R, D) at these quantiles, and how far up each one lies (R, D).
+        """Samples the next step by inverting the cumulative distribution of each token.
 
         Args:
-            tokens: (R, C, D), oldest step first; actions: (R, C, A), taken in these steps.
-            quantile: (R, D) in [0, 1]: where in the cumulative distribution of each token.
+            tokens: (R, C, D), oldest step first.
+            actions: (R, C, A), taken in these steps.
+            quantile: (R, D) in [0, 1], uniform for a sample from the model.
+
+        Returns:
+            Tokens (R, D), and fractions (R, D) in [0, 1] as `pick` returns them.
         """
         x = self._prefix(tokens, actions)
         start, cache = 0, None
@@ -154,18 +166,24 @@ class TokenModel(nn.Module):
 
 
 def pick(p: Tensor, quantile: Tensor) -> tuple[Tensor, Tensor]:
-    """The token (...) at a quantile (...) of p (..., V), and the fraction (...) of its share that
-    lies below it."""
+    """Inverts the cumulative distribution of probabilities p (..., V) at a quantile (...).
+
+    Returns:
+        The token (...), and the fraction (...) of its probability that lies below the quantile.
+    """
     top = p.cumsum(-1)
-    # The last token takes what rounding leaves.
+    # The last token also covers what rounding leaves out of the sum.
     token = (top[..., :-1] <= quantile.unsqueeze(-1)).sum(-1)
-    low, share = share_of(p, token)
-    return token, ((quantile - low) / share).clamp(0, 1)
+    low, width = quantile_interval(p, token)
+    return token, ((quantile - low) / width).clamp(0, 1)
 
 
-def share_of(p: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the share of a token (...) in the cumulative distribution of p (..., V) begins, and how
-    wide it is: inverse of `pick`."""
+def quantile_interval(p: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """The interval of quantiles at which `pick` returns a token (...), for p (..., V).
+
+    Returns:
+        Its lower end (...), and its width (...), which is the token's probability.
+    """
     index = token.unsqueeze(-1)
-    share = p.gather(-1, index).squeeze(-1)
-    return p.cumsum(-1).gather(-1, index).squeeze(-1) - share, share
+    width = p.gather(-1, index).squeeze(-1)
+    return p.cumsum(-1).gather(-1, index).squeeze(-1) - width, width

@@ -3,15 +3,19 @@
     h(t)   = Enc(x(t))                          embedding of the observation
     s(t+1) = Pred(h(t), s(t), z(t), a(t))       next state of the world
 
-`Enc` and `Pred` are deterministic and trained; z is drawn from a distribution or varied over a
-set, and parameterises what could happen; a is what the agent does. Equation and terms are those of
-LeCun's post of 20 February 2024, "Lots of confusion about what a world model is",
+`Enc` and `Pred` are deterministic and trained. z represents the unknown: it is sampled from a
+distribution, or varied over a set, and parameterises the possible predictions. a is the action. The
+equation is from LeCun's post of 20 February 2024, "Lots of confusion about what a world model is",
 https://www.linkedin.com/posts/yann-lecun_lots-of-confusion-about-what-a-world-model-activity-7165738293223931904-vdgR
-and the idea that of LeCun 2022, "A Path Towards Autonomous Machine Intelligence",
+and the architecture from LeCun 2022, "A Path Towards Autonomous Machine Intelligence",
 https://openreview.net/forum?id=BZ5a1r-kVsf.
 
-Imagine: z ~ prior, s = predict(h, s, z, a), h = expect(s), and again.
-Filter:  the same, with z from the posterior once the next observation is there.
+Imagine: z ~ prior, s = predict(h, s, z, a), h = expect(s), repeated.
+Filter:  the same, with z from the posterior, given the next observation.
+
+Shapes: ... any leading shape, D observation, H embedding, S state, Z latent, E noise of the latent,
+A action, F features; R rows, T steps, B batch; in training S sequences, C = context - 1 filtered
+steps.
 """
 
 from __future__ import annotations
@@ -30,9 +34,9 @@ from worldplan.envs import EnvironmentSpec
 
 
 class WorldModel(Protocol):
-    """Batch-first; ... any leading shape. H embedding, S state, Z latent, A action, F features."""
+    """What planning and training need of a world model. All methods take any leading shape."""
 
-    context: int  # past observations filtered into s before predicting; the same in all uses
+    context: int  # observations that s depends on, in training as in acting; 1: Markov
     embedding_dim: int  # H
     latent_dim: int  # Z
     noise_dim: int  # E, width of the standard normal noise that `prior(...).sample` takes
@@ -42,38 +46,45 @@ class WorldModel(Protocol):
         """Enc: x (..., D) -> h (..., H)."""
 
     def initial_state(self, h: Tensor) -> Tensor:
-        """State before anything was remembered: h (..., H) -> s (..., S)."""
+        """State without memory: h (..., H) -> s (..., S)."""
 
     def predict(self, h: Tensor, s: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        """Pred: next state (..., S); deterministic given z."""
+        """Pred: h (..., H), s (..., S), z (..., Z), a (..., A) -> next state (..., S)."""
 
     def expect(self, s: Tensor) -> Tensor:
-        """The embedding that s predicts for its own time (..., H): h's stand-in when imagining."""
+        """The embedding (..., H) that s (..., S) predicts for its time, used as h to imagine."""
 
     def prior(self, h: Tensor, s: Tensor, a: Tensor) -> LatentDistribution:
-        """p(z | h, s, a): what could happen."""
+        """p(z | h, s, a), from which z is sampled to imagine."""
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
-        """q(z | h, s, a, h'): what did happen; for training and filtering only."""
+        """q(z | h, s, a, h_next), for training and filtering."""
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
-        """State at the next step (..., S), after seeing h_next; where not valid (...) anew."""
+        """Next state (..., S), given h_next; where not valid (...), its initial state."""
 
     def features(self, h: Tensor, s: Tensor) -> Tensor:
-        """What heads read (..., F): h and what s remembers, without what s predicts of h itself."""
+        """Inputs (..., F) of the heads: h and the memory in s, without the prediction of h."""
 
 
 def imagine_step(
     model: WorldModel, h: Tensor, s: Tensor, a: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The next h (..., H) and s (..., S), and the z (..., Z) that noise (..., E) makes of p(z)."""
+    """Imagines one step with z = prior.sample(noise).
+
+    Args:
+        h: (..., H), s: (..., S), a: (..., A), noise: (..., E) standard normal.
+
+    Returns:
+        Next h (..., H), next s (..., S), and z (..., Z).
+    """
     z = model.prior(h, s, a).sample(noise)
     s = model.predict(h, s, z, a)
     return model.expect(s), s, z
 
 
 def filter_context(model: WorldModel, h: Tensor, a: Tensor, valid: Tensor) -> Tensor:
-    """State (..., S) after C = context - 1 steps.
+    """State (..., S) after filtering C = context - 1 steps.
 
     Args:
         h: (..., C+1 or more, H), oldest first, a: (..., C or more, A), valid: (..., C or more).
@@ -86,19 +97,19 @@ def filter_context(model: WorldModel, h: Tensor, a: Tensor, valid: Tensor) -> Te
 
 @dataclass(frozen=True)
 class ImaginedTrajectory:
-    """What the model says happens under given actions and given latent noise, in R rows."""
+    """Predictions of the model for R rows, under given actions and latent noise."""
 
     h: Tensor  # (T+1, R, H)
     features: Tensor  # (T+1, R, F)
     z: Tensor  # (T, R, Z)
     actions: Tensor  # (T, R, A)
-    reward: Tensor | None = None  # (T, R) the true ones, where the model knows them
+    reward: Tensor | None = None  # (T, R) true rewards, if the model has them
 
 
 def imagine(
     model: WorldModel, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor
 ) -> ImaginedTrajectory:
-    """Rolls the model forward from h (R, H), s (R, S) under actions (T,R,A), noise (T,R,E)."""
+    """Imagines T steps from h (R, H), s (R, S) under actions (T, R, A) and noise (T, R, E)."""
     hs, fs, zs = [h], [model.features(h, s)], []
     for a, e in zip(actions, noise, strict=True):
         h, s, z = imagine_step(model, h, s, a, e)
@@ -110,40 +121,47 @@ def imagine(
 
 @dataclass(frozen=True)
 class ModelLoss:
-    """What a model makes of S windows of T steps: its own loss, and what the heads learn from."""
+    """Loss of a model on S windows of T steps, and the inputs of the heads."""
 
-    loss: Tensor  # (), weighted: what is to be minimised
-    metrics: dict[str, Tensor]  # of (), to be logged
-    start: Tensor  # (S, F) features at the window's start
-    features: Tensor  # (T, S, F) before each step
-    z: Tensor  # (T, S, Z) what happened, of which heads are told
-    last: Tensor  # (S, F) after the last step
+    loss: Tensor  # (), weighted sum to minimise
+    metrics: dict[str, Tensor]  # scalars () to log
+    start: Tensor  # (S, F) features at the window's start, without gradient
+    features: Tensor  # (T, S, F) features before each step
+    z: Tensor  # (T, S, Z) sampled from the posterior
+    last: Tensor  # (S, F) features after the last step
 
 
 class ModelConfig(BaseModel):
-    """Settings of a family of world models; its defaults for the rest of a run, and its limits."""
+    """Settings of a family of world models, and what a run with it has to respect."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    learns: ClassVar[bool] = True  # whether there is anything to train
+    learns: ClassVar[bool] = True  # whether the model is trained
 
     def defaults(self) -> dict[str, Any]:
-        """Settings of the run that suit this model: above a preset's, beneath the user's."""
+        """Settings of a run that suit this model.
+
+        They override those of a preset. The user's settings override them.
+        """
         return {}
 
     def check(self, run: Any) -> None:
-        """Raises ValueError for a run (a RunConfig) that asks for what this model cannot do."""
+        """Checks the settings of a run (RunConfig).
+
+        Raises:
+            ValueError: the model cannot be used with them.
+        """
 
 
 class Model(nn.Module, WorldModel):
-    """A world model of any family, learned or not."""
+    """Base class of all world models, learned or not."""
 
-    uses_action: bool = True  # without a it can be watched, not steered; no head sees a then
-    unrolls: bool = False  # Pred runs a network in a loop: compiling a decision would unroll it
+    uses_action: bool = True  # else predictions do not depend on a, nor do the heads
+    unrolls: bool = False  # Pred runs a network in a loop, which compiling would unroll
 
     def __init__(self, spec: EnvironmentSpec) -> None:
-        """`spec` is that of the environments that it is a model of."""
+        """Makes a model of environments with this spec."""
         super().__init__()
         self.spec = spec
 
@@ -152,39 +170,39 @@ class Model(nn.Module, WorldModel):
         return imagine(self, h, s, actions, noise)
 
     def information(self, posterior: LatentDistribution, prior: LatentDistribution) -> Tensor:
-        """Nats (...) that z carries: the divergence of what did happen from what could."""
+        """Information (...) in z, in nats: KL of the posterior from the prior."""
         return posterior.kl(prior)
 
 
 class LearnedModel(Model):
-    """A world model that the learner trains, whatever its family."""
+    """Base class of world models that the learner trains."""
 
-    encoder: nn.Module  # Enc's weights, which learn at a speed of their own; may have none
-    normaliser: Normaliser  # takes in observations as they come
-    extra_noise: tuple[int, int] = (0, 0)  # normal numbers that `loss` wants beside z's noise
+    encoder: nn.Module  # Enc, which has its own learning rate; may have no weights
+    normaliser: Normaliser  # statistics of the observations so far
+    extra_noise: tuple[int, int] = (0, 0)  # shape of the normal noise `extra` of `loss`
 
     def observe(self, x: Tensor) -> None:
-        """Takes in observations (B, D) as they come, for their scale."""
+        """Adds new observations (B, D) to the statistics of the normaliser."""
         self.normaliser.update(x)
 
     @property
     def can_collapse(self) -> bool:
-        """Whether Enc learns: the identity cannot make everything look the same."""
+        """Whether the embedding can collapse: only if Enc is trained."""
         return any(True for _ in self.encoder.parameters())
 
     @abstractmethod
     def loss(
         self, x: Tensor, a: Tensor, valid: Tensor, weights: Tensor, noise: Tensor, extra: Tensor
     ) -> ModelLoss:
-        """Losses of the model alone, from triples (x, a, x').
+        """Loss of the model alone, from transitions (x, a, x') without rewards.
 
-        C = context - 1 steps are filtered, then T predicted.
+        C steps are filtered, then T steps are predicted.
 
         Args:
             x: (C+T+1, S, D), a: (C+T, S, A), valid: (C+T, S), noise: (C+T, S, E) for z.
-            weights: (T, S) of each step's loss.
-            extra: normal, of shape `extra_noise`.
+            weights: (T, S) of the losses of the steps.
+            extra: standard normal, of shape `extra_noise`.
         """
 
-    def follow(self) -> None:
-        """Called after each gradient step: slow copies, if there are any, follow."""
+    def update_target(self) -> None:
+        """Called after each gradient step, to update EMA copies, if the model has any."""

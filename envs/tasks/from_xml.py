@@ -1,4 +1,4 @@
-"""MuJoCo environments whose model is written down beside them, not in a file."""
+"""MuJoCo environments whose model is a string, not a file."""
 
 from typing import Any, ClassVar
 
@@ -8,14 +8,14 @@ from gymnasium.envs.mujoco import MujocoEnv
 
 
 class FromXML(MujocoEnv):
-    """A `MujocoEnv` of the model `xml`, seen by its camera "above"."""
+    """A `MujocoEnv` of the model `xml`, which has a camera named "above"."""
 
     xml: ClassVar[str]
 
     def __init__(
         self, frame_skip: int, observation_space: spaces.Space[Any], **kwargs: Any
     ) -> None:
-        # The path is asked for and not read: see _initialize_simulation.
+        # Gymnasium needs the path of an existing file; _initialize_simulation reads `xml` instead.
         super().__init__(__file__, frame_skip, observation_space, camera_name="above", **kwargs)
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:

@@ -1,4 +1,4 @@
-"""The gorge of `Gusts`: its land, how the ball is driven, and the expected return of each way.
+"""The gorge of `Gusts`: its land, the ball's dynamics, and the return of each route across.
 
 Shapes: ... any leading shape, L decisions of an episode.
 """
@@ -16,13 +16,13 @@ Route = Literal["bridge", "safe"]
 
 SPEED = 1.25  # m/s
 TURN = math.radians(75)  # heading at action 1
-TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, steps a decision, servo's 1/s
+TIMESTEP, FRAMES, KV = 0.02, 10, 100.0  # s, physics steps per decision, servo gain in 1/s
 NEAR, FAR, FINISH = 0.7, 1.3, 1.45  # x in m: the gorge's edges and the finish
 HALF_WIDTH = 0.25  # of the bridge, along y = 0
-SAFE = 1.4  # y in m: beyond, there is no gorge
-LOW, HIGH = -0.6, 2.4  # y in m: ends of the land
+SAFE = 1.4  # y in m: the gorge ends here, beyond it the land is safe
+LOW, HIGH = -0.6, 2.4  # y in m: edges of the land
 STEP_REWARD, GOAL_REWARD = -0.15, 1.75
-GUST, STRENGTH = 0.2, 3.0  # probability, m/s: as it is if nothing else is asked for
+GUST, STRENGTH = 0.2, 3.0  # defaults: probability, and speed in m/s
 
 LAND = {  # x from, to, y from, to
     "start": (-0.4, NEAR, LOW, HIGH),
@@ -33,32 +33,32 @@ LAND = {  # x from, to, y from, to
 
 
 def on_land(x: Any, y: Any) -> Any:
-    """Whether the ball's centre has ground under it, for numbers or arrays of one shape."""
+    """Whether the ball's centre is above land, for x and y (...) in m."""
     lands = [(a <= x) & (x <= b) & (c <= y) & (y <= d) for a, b, c, d in LAND.values()]
     return functools.reduce(operator.or_, lands)
 
 
 def on_bridge(x: Any, y: Any) -> Any:
-    """Whether a decision that begins there, if it is the first, may be met by a gust."""
+    """Whether x and y (...) in m are on the bridge, where the first decision may meet a gust."""
     return (x >= NEAR) & (x < FAR) & (abs(y) <= HALF_WIDTH)
 
 
 def velocity(action: Any) -> Floats:
-    """What the servo is told (..., 2), in m/s, of headings (...) in [-1, 1]."""
+    """Target velocity (..., 2) of the servo, in m/s, for headings (...) in [-1, 1]."""
     return SPEED * np.stack([np.cos(TURN * action), np.sin(TURN * action)], -1)
 
 
-def pull(strength: float) -> float:
-    """Of a gust of `strength` m/s, along y, in N."""
+def wind_force(strength: float) -> float:
+    """Force of a gust of `strength` m/s, along y, in N."""
     return -KV * strength
 
 
 def drift(strength: float) -> float:
-    """Metres that wind of `strength` m/s moves the ball within its decision, seen on its own.
+    """Distance in m by which a gust of `strength` m/s moves the ball within its decision.
 
-    The equation of motion is linear, so that what steering does is added to it.
+    The equation of motion is linear, so that the effect of steering is added to it.
     """
-    lag = 1 / (1 + TIMESTEP * KV)  # of the velocity wanted, what is still missing after a step
+    lag = 1 / (1 + TIMESTEP * KV)  # fraction of the velocity error that remains after a step
     steps = sum(1 - lag**i for i in range(1, FRAMES + 1))
     return strength * TIMESTEP * steps
 
@@ -66,11 +66,11 @@ def drift(strength: float) -> float:
 def outcomes(
     route: Route, gust: float = GUST, strength: float = STRENGTH
 ) -> list[tuple[float, float]]:
-    """(probability, return) of what can come of the best run from x = 0, y = 0 by a route.
+    """(probability, return) of each outcome of the best episode by a route from x = 0, y = 0.
 
-    In closed form: straight lines, each as many decisions as it is long.
+    In closed form: the ball moves along straight lines at constant speed.
     """
-    pace = SPEED * TIMESTEP * FRAMES  # m a decision
+    pace = SPEED * TIMESTEP * FRAMES  # m per decision
     if route == "safe":
         length = math.hypot(NEAR, SAFE) + FINISH - NEAR  # round the gorge's corner
         return [(1.0, GOAL_REWARD + STEP_REWARD * math.ceil(length / pace))]
@@ -81,7 +81,10 @@ def outcomes(
 
 
 def steer(route: Route, x: float, y: float) -> float:
-    """The action that follows a route: of the bridge its windward side, of the gorge its corner."""
+    """The action in [-1, 1] that follows a route from x, y in m.
+
+    The route "bridge" keeps to the windward side; "safe" goes round the corner of the gorge.
+    """
     aim_x, aim_y = NEAR - 0.01, SAFE + 0.01
     if route == "bridge":
         aim_x, aim_y = NEAR - 0.05, HALF_WIDTH - 0.05
@@ -91,10 +94,10 @@ def steer(route: Route, x: float, y: float) -> float:
 
 
 def route_of(observations: NDArray[Any]) -> Route | None:
-    """The way that an episode (L+1, 4) took over the gorge; None if it came to neither."""
+    """The route of an episode, from its observations (L+1, 4); None if it took neither."""
     for x, y, *_ in observations:
         if NEAR <= x < FAR and abs(y) <= SAFE:
-            # Beside the bridge, a ball's width and more, there is only air.
+            # Farther from the bridge the ball has missed it.
             return "bridge" if abs(y) <= 0.6 else None
         if x >= NEAR and y > SAFE:
             return "safe"

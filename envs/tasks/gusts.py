@@ -1,9 +1,10 @@
-"""A gorge, a narrow bridge where a gust may come, and a long safe way round: a task about risk.
+"""A gorge, a narrow bridge with random gusts, and a long safe way round: a task for risk measures.
 
-A ball runs at constant speed and only steers. It cannot stand still, and weaving costs as much as
-running. A risk measure covers the chance within the planner's horizon only; after it stands an
-expected value, so a plan could delay the bridge again and again. From the start the bridge is three
-decisions away, eleven at the most; with a horizon of eight, waiting costs more than the safe way.
+The ball moves at constant speed and is only steered, so that it cannot wait. A risk measure
+applies to the latent noise within the planner's horizon, and the value after the horizon is an
+expectation: if waiting were free, a plan could postpone the bridge again and again. From the start
+the bridge is three decisions away, and eleven at most. With a horizon of eight, delaying costs
+more than the safe way.
 """
 
 from typing import Any
@@ -29,8 +30,8 @@ from worldplan.envs.tasks.gorge import (
     Floats,
     on_bridge,
     on_land,
-    pull,
     velocity,
+    wind_force,
 )
 
 _COLOURS = {"bridge": "0.55 0.38 0.22 1"}
@@ -46,7 +47,7 @@ def _box(name: str) -> str:
     )
 
 
-# Streaks that are seen while a gust blows, towards -y across the bridge.
+# Streaks that are visible during a gust, which blows towards -y across the bridge.
 _WIND = [f"wind {i}" for i in range(4)]
 _STREAKS = "".join(
     f'<geom name="{name}" type="capsule" size="0.012" rgba="1 1 1 0" '
@@ -82,22 +83,27 @@ _XML = f"""
 
 
 class Gusts(FromXML):
-    """A ball that runs across a gorge, by a bridge or round its end.
+    """A ball that crosses a gorge, by a bridge or by a safe way round its end.
 
-    Observation (4,): x, y in m and their velocities in m/s. Action (1,): heading, up to 75 degrees
-    left of +x at 1, right at -1; a servo turns the velocity u = 1.25 m/s that way. A decision is
-    ten steps of h = 0.02 s, each v' = v + (h k (u - v) + h f) / (1 + h k), x' = x + h v', with
-    k = 100/s and the wind's pull f (mass 1 kg).
+    Observation (4,): x, y in m and their velocities in m/s. Action (1,): heading, from 75 degrees
+    to the left of +x at 1 to 75 degrees to the right at -1. A servo follows the target velocity u
+    of 1.25 m/s in that direction. A decision is ten steps of h = 0.02 s:
+    v' = v + (h k (u - v) + h f) / (1 + h k), x' = x + h v', with k = 100/s, mass 1 kg and the
+    force f of the wind.
 
-    The first decision that begins on the bridge is hit with probability `gust` by wind of
-    `strength` m/s towards -y: f = -k strength throughout that decision, which moves the ball by
-    `drift(strength)`. Nothing tells beforehand. Wind that moves it by more than the bridge's width
-    of 0.5 m cannot be withstood; less can, on the windward side.
+    In the first decision that starts on the bridge there is, with probability `gust`, wind of
+    `strength` m/s towards -y: f = -k strength during that decision, which moves the ball by
+    `drift(strength)`. It cannot be observed in advance. If it moves the ball by more than the
+    bridge's width of 0.5 m, the ball falls. Else the ball stays on the bridge if it was near the
+    windward side.
 
-    Every decision costs 0.15. Passing x = 1.45 gives 1.75 and ends the episode; so does a fall (the
-    ball's centre off all land), which gives nothing: returns beyond it are 0. An episode begins at
-    x = 0, y = `start`, running straight on; if that is None, anywhere on the near side and in any
-    direction, so that both ways are learnt of whichever the agent prefers.
+    Every decision costs 0.15. Passing x = 1.45 gives 1.75 and ends the episode. A fall, when the
+    centre of the ball is not above land, ends it without a reward. An episode starts at x = 0,
+    y = `start` with heading 0. With `start` None it starts at a random place on the near side in a
+    random direction, so that data cover both ways, whichever the agent prefers.
+
+    Raises:
+        ValueError: gust, strength or start out of range.
     """
 
     xml = _XML
@@ -120,7 +126,7 @@ class Gusts(FromXML):
         self.gust, self.strength, self.start = gust, strength, start
         space = spaces.Box(-np.inf, np.inf, (4,), np.float64)
         super().__init__(FRAMES, space, **kwargs)
-        # The heading, not the servo's two velocities that the model has as controls.
+        # The heading; the model's controls are the two target velocities of the servo.
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
     def step(  # type: ignore[override]  # Gymnasium's asks for a NumPy reward and info
@@ -128,15 +134,15 @@ class Gusts(FromXML):
     ) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         gusts = False
         if on_bridge(*self.data.qpos) and not self.data.userdata[0]:
-            # MuJoCo keeps for us that the bridge's chance of a gust is over.
+            # A gust may come once per episode; MuJoCo's user data records that it was decided.
             self.data.userdata[0], gusts = 1, bool(self.np_random.random() < self.gust)
         self.data.ctrl[:] = velocity(float(action[0]))
-        self.data.qfrc_applied[1] = pull(self.strength) * gusts
+        self.data.qfrc_applied[1] = wind_force(self.strength) * gusts
         fell = crossed = False
         for _ in range(self.frame_skip):
             mujoco.mj_step(self.model, self.data)
             x, y = self.data.qpos
-            fell = fell or not on_land(x, y)  # and goes on, down the gorge
+            fell = fell or not on_land(x, y)  # the decision is completed
             crossed = not fell and x >= FINISH
             if crossed:
                 break
@@ -169,4 +175,4 @@ class Gusts(FromXML):
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         nearest = min(high, max(low, value))
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}; nearest: {nearest}")
+        raise ValueError(f"expected {name} in [{low}, {high}], got {value}; nearest: {nearest}")

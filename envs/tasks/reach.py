@@ -1,7 +1,7 @@
-"""Reacher's arm, with a goal that is another observation: bring the arm to another posture.
+"""Reacher's arm with a goal observation: move the arm to another posture.
 
-The elbow's stop is what the wall is in `rooms`: postures on both sides of it look alike and lie
-nearly a whole turn apart.
+The joint limit of the elbow plays the part of the wall in `rooms`: postures on both sides of it
+have similar observations, but the way between them is nearly a full turn.
 """
 
 from typing import Any
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 0.02  # metres between the tip and its place at the goal; the arm reaches 0.21
-TORQUE = 0.25  # of Reacher's, all of which turns the arm 30 times a second
+TOLERANCE = 0.02  # m between the tip and its position at the goal; the arm is 0.21 m long
+TORQUE = 0.25  # of Reacher's torque, which at full size turns the arm 30 times a second
 
 
 class Reach(ReacherEnv):
-    """Gymnasium's Reacher-v5 without its target: same arm and frames of 0.02 s.
+    """Gymnasium's Reacher-v5 without its target: the same arm, and frames of 0.02 s.
 
-    Observation (6,): cosine and sine of both joints' angles, their velocities in rad/s over 10.
-    Action (2,): torques, up to `TORQUE` of Reacher's. An episode begins at rest in a random
-    posture with `goal_observation`, that of another random posture at rest. Bringing the tip
-    within `TOLERANCE` of where it is at the goal gives reward 1 and ends the episode; all other
-    rewards are 0.
+    Observation (6,): cosines and sines of both joint angles, and their velocities in 10 rad/s.
+    Action (2,): torques, up to `TORQUE` of Reacher's. An episode starts at rest in a random
+    posture. `goal_observation` is the observation of another random posture at rest. When the tip
+    is within `TOLERANCE` of its position at the goal, the reward is 1 and the episode ends; all
+    other rewards are 0.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class Reach(ReacherEnv):
 
     def step(self, action: Any) -> tuple[Floats, np.float64, bool, bool, dict[str, np.float64]]:
         self.do_simulation(action, self.frame_skip)
-        # Reacher's target, a ball that nothing collides with, marks the tip's place at the goal.
+        # Reacher's target, which collides with nothing, is at the tip's position at the goal.
         away = self.data.body("fingertip").xpos - self.data.body("target").xpos
         reached = bool(np.linalg.norm(away[:2]) <= TOLERANCE)
         if self.render_mode == "human":
@@ -56,7 +56,7 @@ class Reach(ReacherEnv):
         mujoco.mj_forward(self.model, self.data)
 
     def _postures(self) -> Floats:
-        """Two pairs of angles, over all that the joints allow, whose tips are apart."""
+        """Joint angles (2, 2) of two random postures whose tips are apart."""
         while True:
             angles = self.np_random.uniform([-np.pi, -3.0], [np.pi, 3.0], (2, 2))
             shoulder, elbow = angles[:, 0], angles.sum(1)

@@ -1,10 +1,10 @@
 """Two rooms and a door: a point must reach a place in the other room.
 
-The field's small test of planning in a latent space (Two-Rooms of PLDM: Sobal et al. 2025,
-https://arxiv.org/abs/2502.14819; Wall of DINO-WM: Zhou et al. 2024,
-https://arxiv.org/abs/2411.04983), there seen from above in pictures, here in MuJoCo and with
-coordinates for an observation. The straight way to the goal ends at the wall: who follows the
-distance in observations is caught there.
+A common small test of planning in a latent space: Two-Rooms of PLDM (Sobal et al. 2025,
+https://arxiv.org/abs/2502.14819) and Wall of DINO-WM (Zhou et al. 2024,
+https://arxiv.org/abs/2411.04983), which observe images from above. Here it is a MuJoCo model and
+coordinates are observed. The straight line to the goal ends at the wall: an agent that minimises
+the distance between observations is stuck there.
 """
 
 from typing import Any
@@ -61,11 +61,11 @@ _XML = f"""
 class TwoRooms(FromXML):
     """A ball in a square [-1, 1] x [-1, 1] with a wall at x = 0, open for y in `DOOR`.
 
-    Observation (2,): the ball's centre (x, y), within +-0.95 but for the walls' give of 0.02.
-    Action (2,): the wanted velocity, up to 1.5 a second in each direction, which the ball follows
-    0.005 s behind. A frame lasts 0.02 s. An episode begins at a random place of a random room with
-    `goal_observation`, that of a random place in the other. Reaching it, within
-    `TOLERANCE`, gives reward 1 and ends the episode; all other rewards are 0.
+    Observation (2,): the ball's centre (x, y), within +-0.95, or 0.97 where it presses a wall.
+    Action (2,): target velocity, up to 1.5/s in each direction, which the ball follows with a lag
+    of 0.005 s. A frame lasts 0.02 s. An episode starts at a random place in a random room.
+    `goal_observation` is a random place in the other room. When the ball is within `TOLERANCE` of
+    it, the reward is 1 and the episode ends; all other rewards are 0.
     """
 
     xml = _XML
@@ -96,6 +96,6 @@ class TwoRooms(FromXML):
         return start
 
     def _place(self, side: float) -> Floats:
-        """A place in the room of that side, clear of the walls."""
+        """A random place (2,) in the room on that side, which touches no wall."""
         x = self.np_random.uniform(WALL + RADIUS, 1 - RADIUS)
         return np.array([side * x, self.np_random.uniform(RADIUS - 1, 1 - RADIUS)])

@@ -59,8 +59,8 @@ def test_a_decision_stays_on_its_device(
 
 @some("learns")
 def test_an_update_stays_on_its_device(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    if case.guards_all:
-        pytest.skip("which embeddings are guarded depends on numbers, and here are none")
+    if case.uses_all_embeddings:
+        pytest.skip("which embeddings the loss uses depends on numbers, and here are none")
     monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
     agent = placed(case, META)
     learner = agent.make_learner()

@@ -1,4 +1,4 @@
-"""make_env and VectorEnv, on toy environments that tell what they were given."""
+"""make_env and VectorEnv, on toy environments that record their actions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -100,7 +100,7 @@ def test_spaces_and_values_are_float32() -> None:
     assert first in env.observation_space
 
 
-def test_bounds_of_the_observation_survive() -> None:
+def test_bounds_of_the_observation_space_are_kept() -> None:
     env = make_env(clock(observation_space=spaces.Box(0, 7, (3,), np.float64)))
     assert env.observation_space == spaces.Box(0, 7, (3,), np.float32)
 
@@ -118,7 +118,7 @@ def test_observation_belongs_to_its_step_and_its_action() -> None:
         assert env.step(action(value, -value))[0].tolist() == [t, value, -value]
 
 
-def test_environment_receives_what_was_planned_rescaled() -> None:
+def test_the_environment_receives_the_rescaled_action() -> None:
     low, high = np.array([-2.0, 0.0]), np.array([4.0, 0.5])
     env = make_env(clock(action_repeat=2, action_space=spaces.Box(low, high, dtype=np.float64)))
     env.reset()
@@ -133,7 +133,7 @@ def test_environment_receives_what_was_planned_rescaled() -> None:
     assert all(a in env.unwrapped.action_space for a in received)
 
 
-def test_actions_in_the_unit_box_arrive_as_they_are() -> None:
+def test_actions_are_unchanged_where_the_bounds_are_already_one() -> None:
     env = make_env(clock())
     env.reset()
     planned = action(1e-12, -0.1)
@@ -143,12 +143,12 @@ def test_actions_in_the_unit_box_arrive_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("wrong", [action(1.01, 0), action(np.nan, 0), action(0), action(0, 0, 0)])
-def test_an_action_that_would_be_changed_is_refused(wrong: Any) -> None:
+def test_an_action_out_of_range_or_of_wrong_shape_is_refused(wrong: Any) -> None:
     env = make_env(clock())
     env.reset()
     with pytest.raises(ValueError, match="action"):
         env.step(wrong)
-    env.step(action(1 + 1.2e-7, 0))  # rounding is let through, and clipped
+    env.step(action(1 + 1.2e-7, 0))  # rounding errors are accepted, and clipped
     np.testing.assert_array_equal(env.unwrapped.received, [[1, 0]])  # type: ignore[attr-defined]
 
 
@@ -166,7 +166,7 @@ def test_action_repeat_sums_rewards_and_counts_frames() -> None:
         env.step(action(0, 0))
 
 
-def test_action_repeat_stops_at_the_end() -> None:
+def test_action_repeat_stops_at_the_end_of_the_episode() -> None:
     env = make_env(clock(action_repeat=4, ends_at=3))
     env.reset()
     observation, reward, terminated, truncated, _ = env.step(action(0, 0))
@@ -202,7 +202,7 @@ def test_non_finite_reward_is_a_fault() -> None:
 def test_reward_must_be_a_number(reward: Any) -> None:
     env = make_env(clock(override={"reward": reward}))
     env.reset()
-    with pytest.raises(ValueError, match="single number"):
+    with pytest.raises(ValueError, match="expected a single number as reward"):
         env.step(action(0, 0))
 
 
@@ -236,7 +236,7 @@ def test_unsupported_environments_are_refused(kwargs: dict[str, Any], message: s
 # --- several at once
 
 
-def test_vector_resets_only_what_is_asked_for() -> None:
+def test_vector_resets_only_where_the_mask_is_true() -> None:
     vector = make_vector(clock(), 3)
     first = vector.reset([0, 1, 2])
     assert first.shape == (3, 3)
@@ -247,7 +247,7 @@ def test_vector_resets_only_what_is_asked_for() -> None:
     vector.close()
 
 
-def test_vector_keeps_the_true_last_observation_and_both_kinds_of_end() -> None:
+def test_vector_returns_the_final_observation_and_both_flags() -> None:
     vector = make_vector(clock(ends_at=4), 2)
     vector.reset([0, 1])
     for _ in range(3):
@@ -260,7 +260,7 @@ def test_vector_keeps_the_true_last_observation_and_both_kinds_of_end() -> None:
     kept, rewards, terminated, _ = vector.step(
         np.zeros((2, 2), np.float32), np.array([False, True])
     )
-    np.testing.assert_array_equal(kept, [[4, 0.5, 0.5], [2, 0, 0]])  # the first one was left out
+    np.testing.assert_array_equal(kept, [[4, 0.5, 0.5], [2, 0, 0]])  # the first was not active
     assert (rewards[0], terminated[0]) == (0, False)
     with pytest.raises(gym.error.ResetNeeded):
         vector.step(np.zeros((2, 2), np.float32))
@@ -280,7 +280,7 @@ def test_vector_returns_copies() -> None:
     first = vector.reset([0, 1])
     kept = first.copy()
     second = vector.step(np.ones((2, 2), np.float32))[0]
-    second[:] = -1  # must not reach what the environments remember
+    second[:] = -1  # must not change the environments' own arrays
     np.testing.assert_array_equal(first, kept)
     inactive = np.zeros(2, np.bool_)
     third = vector.step(np.ones((2, 2), np.float32), inactive)[0]

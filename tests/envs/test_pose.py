@@ -1,4 +1,4 @@
-"""Poses as numbers, and drawn."""
+"""Poses: encoded as numbers, and drawn."""
 
 import os
 
@@ -23,7 +23,7 @@ ALL_JOINTS = """<mujoco><compiler angle="radian"/><worldbody>
 drawn = pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="nothing renders here")
 
 
-def test_any_joint_is_coded_and_decoded() -> None:
+def test_every_kind_of_joint_is_encoded_and_decoded() -> None:
     model = mujoco.MjModel.from_xml_string(ALL_JOINTS)
     code, rng = PoseCode(model), np.random.default_rng(0)
     position = rng.normal(size=(7, 3, model.nq))
@@ -42,16 +42,16 @@ def test_the_same_pose_has_one_code() -> None:
     model = mujoco.MjModel.from_xml_string(ALL_JOINTS)
     code, position = PoseCode(model), np.random.default_rng(0).normal(size=model.nq)
     other = position.copy()
-    other[1] += 2 * np.pi  # the hinge that goes round
+    other[1] += 2 * np.pi  # the unlimited hinge
     other[2:6] *= -1  # the same rotation
     np.testing.assert_allclose(code.encode(other), code.encode(position), atol=1e-12)
-    other[0] += 2 * np.pi  # one with limits does not go round
+    other[0] += 2 * np.pi  # the limited hinge
     assert not np.allclose(code.encode(other), code.encode(position))
 
 
 @drawn
 @pytest.mark.parametrize("name", ["InvertedPendulum-v5", "HalfCheetah-v5"])
-def test_without_ghosts_it_is_the_environments_own_picture(name: str) -> None:
+def test_without_ghosts_the_picture_equals_the_environments_own(name: str) -> None:
     env = make_env(EnvConfig(id=name), render_mode="rgb_array")
     env.reset(seed=0)
     found = physics_of(env)
@@ -67,7 +67,7 @@ def test_without_ghosts_it_is_the_environments_own_picture(name: str) -> None:
 
 
 @drawn
-def test_a_ghost_is_half_seen_where_it_is() -> None:
+def test_a_ghost_is_translucent_and_at_its_position() -> None:
     env = Slider()
     env.reset(seed=0)
     real = np.zeros(2)
@@ -80,7 +80,7 @@ def test_a_ghost_is_half_seen_where_it_is() -> None:
     body = (alone != alone[0, 0]).any(-1)
     changed = (on != alone).any(-1)
     assert body.mean() > 0.02
-    assert (changed & ~body).mean() < 0.01, "it lies on the real one"
+    assert (changed & ~body).mean() < 0.01, "the ghost covers the real body"
     assert (changed & body).sum() > 0.5 * body.sum()
     assert ((beside != alone).any(-1) & ~body).sum() > 0.2 * body.sum()
     np.testing.assert_array_equal(alone, again)

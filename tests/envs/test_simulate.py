@@ -1,4 +1,4 @@
-"""The simulator against the environments that it stands for."""
+"""The simulator against the environments that it copies."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from tests.helpers.suites import TASKS, needs_dm_control, preset
 from worldplan.envs import EnvConfig, Simulator, make_env
 from worldplan.envs.physics import physics_of
 
-# Gymnasium reads where bodies are at the last stage of the Runge-Kutta integrator.
+# Here Gymnasium reads positions at the last stage of the Runge-Kutta integrator.
 STALE = ("InvertedDoublePendulum-v5", "Reacher-v5")
-# Places (positions, velocities) where rewards are, which random actions seldom reach.
+# States (positions, velocities) with rewards that random actions seldom reach.
 AT_THE_REWARD: dict[str, tuple[list[float], list[float]]] = {
     "ball-in-cup-catch": ([0.01, 0.02, 0.02, 0.36], [0, 0, 0, 0]),
     "finger-spin": ([0, 0, 0], [0, 0, -20]),
@@ -29,7 +29,7 @@ def config(name: str) -> EnvConfig:
 
 
 def put(env: Any, qpos: list[float], qvel: list[float]) -> NDArray[np.float32]:
-    """Puts a reset environment elsewhere; its state, as it would show it."""
+    """Moves a reset environment to another state, and returns it as observed."""
     found = physics_of(env)
     assert found is not None
     model, data = found
@@ -48,13 +48,13 @@ def lists() -> tuple[list[Any], ...]:
     return [], [], [], [], []
 
 
-# Two have no reward as a function of states; the third is random, and has its tests below.
+# The rewards of two are not written in envs/rewards.py; the third is random and tested below.
 OWN = ("gusts", "reach", "two-rooms")
 
 
 @pytest.mark.parametrize("name", [task for task in TASKS if task.values[0] not in OWN])
-def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
-    """30 random decisions from each of several seeds, each foretold from the state before it."""
+def test_states_rewards_and_terminations_equal_the_environments(name: str) -> None:
+    """30 random decisions for each of several seeds, each simulated from the state before it."""
     env, simulator = make_env(config(name)), Simulator(config(name), threads=1)
     before, actions, after, rewards, ends = lists()
     for seed in range(4):
@@ -65,7 +65,7 @@ def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
             before.append(state)
             state, reward, terminated, _, _ = env.step(action)
             inner: Any = env.unwrapped
-            if config(name).id in STALE:  # the same formula, of where bodies are in the end
+            if config(name).id in STALE:  # the same formula, with positions at the end
                 mujoco.mj_kinematics(inner.model, inner.data)
                 if name == "reacher":
                     reward, _ = inner._get_rew(action)
@@ -81,7 +81,7 @@ def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
     found = simulator.rollout(np.stack(before), np.stack(actions)[:, None])
     np.testing.assert_allclose(found.rewards[:, 0], rewards, atol=1e-4)
     np.testing.assert_array_equal(found.terminated[:, 0], ends)
-    # Speeds after a contact lose most: the solver stops elsewhere without its warm start.
+    # Velocities after a contact differ most: the solver has no warm start here.
     np.testing.assert_allclose(found.states[:, 0], np.stack(after), atol=1e-3, rtol=1e-3)
     assert np.ptp(rewards) > 0 or name in ("inverted-pendulum", "reacher-easy")
     if name in ("hopper", "walker2d", "inverted-pendulum", "inverted-double-pendulum"):
@@ -89,8 +89,8 @@ def test_states_rewards_and_ends_are_the_environments(name: str) -> None:
 
 
 @needs_dm_control
-def test_a_goal_is_that_of_its_episode() -> None:
-    """The reacher's target stands in the model, not in MuJoCo's state; here, in each row."""
+def test_the_goal_is_part_of_the_state() -> None:
+    """The reacher's target is stored in the model, not in MuJoCo's state."""
     made = config("reacher-easy")
     env, simulator = make_env(made), Simulator(made, threads=1)
     inner: Any = env.unwrapped
@@ -98,7 +98,7 @@ def test_a_goal_is_that_of_its_episode() -> None:
     for seed in range(6):
         env.reset(seed=seed)
         places.append(inner.physics.model.geom("target").pos[:2].copy())
-        # Straight towards the target: a link's length too short or too long now and then.
+        # The arm points at the target, straight or bent: sometimes too long, sometimes too short.
         angle = np.arctan2(places[-1][1], places[-1][0])
         rows.append(put(env, [angle, 0.0 if seed % 2 else 2.2], [0, 0]))
         _, reward, *_ = env.step(np.zeros(2, np.float32))
@@ -111,8 +111,8 @@ def test_a_goal_is_that_of_its_episode() -> None:
 
 
 @pytest.mark.parametrize("repeat", [1, 3])
-def test_a_long_future_is_that_of_the_environment(repeat: int) -> None:
-    """Rewards of frames are summed over a decision and stop where the pole falls, within one."""
+def test_a_long_trajectory_equals_the_environments(repeat: int) -> None:
+    """Rewards of frames are summed over a decision, up to the frame in which the pole falls."""
     made = EnvConfig(id="InvertedDoublePendulum-v5", action_repeat=repeat, observe="state")
     env: Any = make_env(made)
     simulator = Simulator(made, threads=1)
@@ -133,7 +133,9 @@ def test_a_long_future_is_that_of_the_environment(repeat: int) -> None:
         assert not found.rewards[0, len(rewards) :].any()
 
 
-def test_results_depend_neither_on_threads_nor_on_company(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trajectory_depends_neither_on_threads_nor_on_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = EnvConfig(id="Hopper-v5", observe="state")
     env = make_env(made)
     start = np.stack([env.reset(seed=seed)[0] for seed in range(7)])
@@ -145,25 +147,25 @@ def test_results_depend_neither_on_threads_nor_on_company(monkeypatch: pytest.Mo
     for row in range(7):
         single = threaded.rollout(start[row : row + 1], actions[row : row + 1])
         np.testing.assert_array_equal(single.states[0], once.states[row])
-    monkeypatch.setattr("worldplan.envs.simulate._MOST", 1)  # as many turns as rows
+    monkeypatch.setattr("worldplan.envs.simulate._MAX_BYTES", 1)  # as many calls as rows
     np.testing.assert_array_equal(alone.rollout(start, actions).rewards, once.rewards)
 
 
-def test_a_simulation_that_breaks_has_no_reward(
+def test_an_unstable_simulation_has_nan_rewards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT to the working directory
     made = EnvConfig(id="HalfCheetah-v5", observe="state")
     env, simulator = make_env(made), Simulator(made, threads=1)
     start = np.stack([env.reset(seed=0)[0]] * 2)
-    start[1, 1 + 9] = 1e12  # a speed beyond what MuJoCo accepts
+    start[1, 1 + 9] = 1e12  # a velocity that MuJoCo does not accept
     found = simulator.rollout(start, np.zeros((2, 3, 6)))
     assert np.isfinite(found.rewards[0]).all()
     assert np.isnan(found.rewards[1]).all()
 
 
 @needs_dm_control
-def test_constants_that_an_episode_sets_are_taken_over() -> None:
+def test_constants_of_the_model_that_reset_sets_are_copied() -> None:
     """finger-spin lowers the spinner's damping when an episode starts."""
     simulator = Simulator(config("finger-spin"), threads=1)
     assert simulator._model.joint("hinge").damping[0] == 0.03
@@ -172,7 +174,7 @@ def test_constants_that_an_episode_sets_are_taken_over() -> None:
 @pytest.mark.parametrize(
     ("env", "answer"),
     [
-        ({"id": "Ant-v5"}, "'Ant-v5' cannot be computed .* It can for InvertedPendulum-v5, "),
+        ({"id": "Ant-v5"}, "'Ant-v5' cannot be computed .* Expected one of InvertedPendulum-v5, "),
         ({"id": "Hoper-v5"}, "Did you mean 'Hopper-v5'"),
         ({"id": "Hopper-v5", "kwargs": {"healthy_reward": 2.0}}, "not with healthy_reward"),
     ],
@@ -191,11 +193,11 @@ def test_shapes_are_checked(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> 
         simulator.rollout(*(np.zeros(shape) for shape in shapes))
 
 
-def test_chance_is_as_the_environment_draws_it() -> None:
-    """Gusts from anywhere, steered at random: each decision foretold, told whether a gust came."""
+def test_random_events_equal_the_environments() -> None:
+    """Gusts with random starts and actions: each decision simulated, given whether a gust came."""
     made = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state")
     env, simulator = make_env(made), Simulator(made, threads=1)
-    assert simulator.chances == 1
+    assert simulator.uniform_dim == 1
     before, actions, after, rewards, ends = lists()
     gusts, crossed, whole, *_ = lists()
     for seed in range(200):
@@ -214,24 +216,24 @@ def test_chance_is_as_the_environment_draws_it() -> None:
                 break
         whole.append((start, slice(first, len(before))))
     assert min(sum(gusts), sum(crossed), sum(ends) - sum(crossed)) > 10
-    chance = np.where(gusts, 0.49, 0.5)
-    found = simulator.rollout(np.stack(before), np.stack(actions)[:, None], chance[:, None, None])
+    uniform = np.where(gusts, 0.49, 0.5)
+    found = simulator.rollout(np.stack(before), np.stack(actions)[:, None], uniform[:, None, None])
     np.testing.assert_allclose(found.rewards[:, 0], rewards, atol=1e-6)
     np.testing.assert_array_equal(found.terminated[:, 0], ends)
     on = ~np.array(crossed)  # the environment stops at the finish line itself
     np.testing.assert_allclose(found.states[on, 0], np.stack(after)[on], atol=1e-5)
     for start, at in whole:
         long = np.stack(actions)[None, at]
-        found = simulator.rollout(start[None], long, chance[None, at, None])
+        found = simulator.rollout(start[None], long, uniform[None, at, None])
         np.testing.assert_allclose(found.rewards[0], rewards[at], atol=1e-6)
 
 
-def test_chance_must_be_given_where_there_is_chance() -> None:
+def test_a_random_task_needs_uniform_numbers() -> None:
     simulator = Simulator(EnvConfig(id="worldplan/Gusts-v0"), threads=1)
-    with pytest.raises(ValueError, match=r"chance \(R, T, 1\) with .*, \(2, 3, 0\)"):
+    with pytest.raises(ValueError, match=r"uniform \(R, T, 1\) with .*, \(2, 3, 0\)"):
         simulator.rollout(np.zeros((2, simulator.state_dim)), np.zeros((2, 3, 1)))
 
 
-def test_only_mujoco_has_a_state_to_show() -> None:
+def test_only_mujoco_environments_can_be_observed_by_state() -> None:
     with pytest.raises(ValueError, match="observe=state needs an environment that shows MuJoCo"):
         make_env(EnvConfig(id="toy_envs:ToyPoint-v0", observe="state"))

@@ -1,9 +1,10 @@
-"""The presets, ids, MuJoCo's and dm_control's own environments, and rendering."""
+"""Presets, ids, the environments of Gymnasium and dm_control, and rendering."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from worldplan.envs.wrappers import EnvironmentFault
 IDS = ["HalfCheetah-v5", "Hopper-v5", "dm_control/cheetah-run-v0"]
 
 
-def test_a_preset_says_only_what_the_task_is() -> None:
+def test_a_preset_defines_the_task_only() -> None:
     assert len(tasks()) == 15
     for name, task in tasks().items():
         content = preset(name)
@@ -78,7 +79,7 @@ def test_an_episode_depends_on_its_seed_and_actions_only(env_id: str) -> None:
 
 
 @needs_dm_control
-def test_dm_control_truncates_at_its_limit_and_is_not_stepped_into_the_next_episode() -> None:
+def test_dm_control_truncates_at_its_limit_and_does_not_start_the_next_episode() -> None:
     limit = {"task_kwargs": {"time_limit": 0.05}}
     vector = make_vector(
         EnvConfig(id="dm_control/cheetah-run-v0", action_repeat=2, kwargs=limit), 1
@@ -95,8 +96,8 @@ def test_dm_control_truncates_at_its_limit_and_is_not_stepped_into_the_next_epis
 def test_unstable_mujoco_is_a_fault(
     field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MuJoCo only warns, resets its state within the episode, and goes on with finite numbers."""
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
+    """MuJoCo only warns, resets its state within the episode, and continues."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT to the working directory
     env = make_env(EnvConfig(id="HalfCheetah-v5"))
     env.reset(seed=0)
     inner: Any = env.unwrapped
@@ -128,7 +129,7 @@ def test_unstable_dm_control_is_a_fault() -> None:
         ("HalfCheeta-v5", "Did you mean 'HalfCheetah-v5'"),
         ("halfcheetah-v5", "Did you mean 'HalfCheetah-v5'"),
         ("HalfCheetah-v99", "Did you mean 'HalfCheetah-v5'"),
-        ("zzzzzzzz", "named as 'module:EnvId'"),
+        ("zzzzzzzz", "has the form 'module:EnvId'"),
         ("no_such_module:Env-v0", "cannot import 'no_such_module'"),
     ],
 )
@@ -137,9 +138,20 @@ def test_unknown_ids(wrong: str, message: str) -> None:
         make_env(EnvConfig(id=wrong))
 
 
-def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ((3, 12, 9), r"cheetah-run-v0' needs: pip install 'worldplan\[dm-control\]'"),
+        ((3, 13, 0), r"cheetah-run-v0' needs Python 3\.12 or older, got 3\.13: dm_control "),
+        ((3, 14, 1), r"cheetah-run-v0' needs Python 3\.12 or older, got 3\.14: dm_control "),
+    ],
+)
+def test_a_missing_extra_is_named_where_it_can_be_installed(
+    version: tuple[int, int, int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'worldplan\[dm-control\]'"):
+    monkeypatch.setattr("worldplan.envs.make.sys", SimpleNamespace(version_info=version))
+    with pytest.raises(ValueError, match=message):
         make_env(EnvConfig(id="dm_control/cheetah-run-v0"))
 
 
@@ -165,7 +177,7 @@ def test_users_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
-# --- rendering: dm_control and MuJoCo fix their backend at import, so in processes of their own
+# --- rendering, in separate processes: dm_control and MuJoCo select their backend at import
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -194,7 +206,7 @@ def test_frames_are_rendered() -> None:
 
 
 @needs_dm_control
-def test_without_a_display_training_is_silent_and_rendering_says_what_to_set() -> None:
+def test_without_a_display_training_is_silent_and_rendering_names_the_variable_to_set() -> None:
     result = run(
         "import os\n"
         "from worldplan.envs import *\n"
@@ -209,7 +221,7 @@ def test_without_a_display_training_is_silent_and_rendering_says_what_to_set() -
     assert "Set MUJOCO_GL" in result.stdout
 
 
-def test_backend_that_is_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_set_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert render.choose_backend() == "osmesa"
 
@@ -242,5 +254,5 @@ def test_no_backend_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         render.choose_backend()
 
 
-def test_broken_backend_is_found_out() -> None:
+def test_a_broken_backend_is_detected() -> None:
     assert not render._works("no-such-backend")

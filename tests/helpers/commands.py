@@ -1,4 +1,4 @@
-"""The command line, called as a user would."""
+"""Runs commands as a user would."""
 
 from typer.testing import CliRunner
 
@@ -6,7 +6,7 @@ from worldplan.agent.commands.main import app
 
 
 def run(*words: object, code: int = 0) -> str:
-    """What the command says; it must end with `code`."""
+    """The output of a command, which must exit with `code`."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == code, result.output
     return result.output

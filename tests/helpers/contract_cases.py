@@ -1,4 +1,4 @@
-"""The world models that the contract's tests go through. A new family is one more line here."""
+"""The world models of the contract tests. A new family needs a new line in `CASES`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,23 +21,23 @@ def normal(*lead: int, width: int, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Case:
-    """A small model of a family, and what it promises beside the contract."""
+    """A small model of a family, and its properties beyond the contract."""
 
     model: dict[str, Any]  # its config
     observation_dim: int = 3
     action_dim: int = 2
-    differentiable: bool = True  # Pred has gradients along h, z and a
-    finite_kl: bool = True  # the posterior has a finite divergence from the prior
-    explains: bool = False  # predict with the posterior's z gives h_next back
-    trained: bool = True  # it has parameters for `loss` to train
+    differentiable: bool = True  # Pred is differentiable in h, z and a
+    finite_kl: bool = True  # the KL of the posterior from the prior is finite
+    exact_posterior: bool = False  # predict with the posterior's z returns h_next
+    trained: bool = True  # it has parameters that `loss` trains
     uses_action: bool = True
     learns: bool = True
-    guards_all: bool = False  # its loss looks at every embedding, those after the end too
-    env: EnvConfig | None = None  # whose simulator it is
+    uses_all_embeddings: bool = False  # its loss uses embeddings after the episode's end, too
+    env: EnvConfig | None = None  # that it simulates
     observe: Callable[..., Tensor] = normal  # plausible observations (*lead, width)
 
     def make(self, seed: int = 0, **settings: Any) -> Agent:
-        """A small agent that has seen some observations, and whose plans differ in cost."""
+        """A small agent that has observed some data, and whose plans differ in cost."""
         torch.manual_seed(seed)
         small: dict[str, Any] = {
             "heads": {"width": 16, "outcome_width": 16, "bins": 21},
@@ -54,7 +54,7 @@ class Case:
         if not isinstance(agent.model, LearnedModel):
             return agent
         agent.model.observe(self.x(64, seed=99))
-        generator = rng(seed + 7)  # else much of a network is blank before it is trained
+        generator = rng(seed + 7)  # else many weights are zero before training
         with torch.no_grad():
             for part in (agent.model, agent.heads):
                 for p in part.parameters():
@@ -72,7 +72,7 @@ class Case:
         return 2 * torch.rand(*lead, self.action_dim, generator=rng(seed)) - 1
 
     def batch(self, agent: Agent, sequences: int = 8, seed: int = 0) -> Batch:
-        """Windows of noise, as long as the learner wants them, in which one has ended."""
+        """Windows of noise of the learner's length. In the first one the episode has ended."""
         steps = agent.model.context - 1 + agent.config.learner.horizon
         valid = torch.ones(sequences, steps, dtype=torch.bool)
         valid[0, -1] = False
@@ -84,7 +84,7 @@ class Case:
 JEPA = {"kind": "jepa", "embedding": 16, "width": 16, "memory": 8, "simnorm_group": 4}
 GAUSSIAN = {"kind": "gaussian", "dim": 4, "free_bits": 0.0}
 CATEGORICAL = {"kind": "categorical", "groups": 2, "classes": 4, "free_bits": 0.0}
-# Tokens have no gradients, and a value is explained to its bin: tests/test_autoregressive.py.
+# Not differentiable, and the posterior is exact up to a bin: see test_autoregressive.py.
 AUTOREGRESSIVE = {"kind": "autoregressive", "bins": 8, "width": 8, "layers": 1, "heads": 2}
 ENSEMBLE = {"kind": "ensemble", "members": 3, "width": 16, "layers": 1}
 
@@ -100,7 +100,7 @@ GUSTS = EnvConfig(id="worldplan/Gusts-v0", kwargs={"gust": 0.5}, observe="state"
 
 
 def near_the_bridge(*lead: int, width: int, seed: int) -> Tensor:
-    """States of the ball on the bridge: time, positions, velocities, no gust was met."""
+    """States of the ball on the bridge: time, positions, velocities, no gust so far."""
     x = 0.05 * normal(*lead, width=width, seed=seed).abs()
     return x * x.new_tensor([1, 1, 1, 1, 1, 0]) + x.new_tensor([0, 0.75, 0, 1.2, 0, 0])
 
@@ -122,25 +122,29 @@ CASES: dict[str, Case] = {
     "jepa, gaussian": Case({**JEPA, "latent": GAUSSIAN}),
     "jepa, categorical, memory": Case({**JEPA, "latent": CATEGORICAL, "context": 2}),
     "jepa, no action": Case({**JEPA, "action": False}, uses_action=False),
-    "jepa, vicreg": Case({**JEPA, "anti_collapse": "vicreg"}, guards_all=True),
+    "jepa, vicreg": Case({**JEPA, "anti_collapse": "vicreg"}, uses_all_embeddings=True),
     "jepa, sigreg": Case(
-        {**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}, guards_all=True
+        {**JEPA, "anti_collapse": "sigreg", "sigreg_directions": 8}, uses_all_embeddings=True
     ),
-    "ensemble, ts1": Case({**ENSEMBLE, "sampling": "ts1"}, finite_kl=False, explains=True),
-    "ensemble, tsinf": Case({**ENSEMBLE, "sampling": "tsinf"}, finite_kl=False, explains=True),
+    "ensemble, ts1": Case({**ENSEMBLE, "sampling": "ts1"}, finite_kl=False, exact_posterior=True),
+    "ensemble, tsinf": Case(
+        {**ENSEMBLE, "sampling": "tsinf"}, finite_kl=False, exact_posterior=True
+    ),
     "autoregressive": Case(AUTOREGRESSIVE, differentiable=False, uses_action=False),
     "autoregressive, action": Case({**AUTOREGRESSIVE, "action": True}, differentiable=False),
     "autoregressive, action, window": Case(
         {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
     ),
     "simulator": SIMULATOR,
-    "simulator, latent": replace(SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge),
+    "simulator, random task": replace(
+        SIMULATOR, observation_dim=6, env=GUSTS, observe=near_the_bridge
+    ),
 }
 
 every = pytest.mark.parametrize("case", [pytest.param(case, id=k) for k, case in CASES.items()])
 
 
-def some(promise: str) -> pytest.MarkDecorator:
-    """The cases that make a promise."""
-    kept = [pytest.param(c, id=k) for k, c in CASES.items() if getattr(c, promise)]
+def some(prop: str) -> pytest.MarkDecorator:
+    """The cases that have a property."""
+    kept = [pytest.param(c, id=k) for k, c in CASES.items() if getattr(c, prop)]
     return pytest.mark.parametrize("case", kept)

@@ -1,8 +1,8 @@
-"""Where user modules of the tests stand, and settings small enough for a test."""
+"""The folder of the tests' user modules, and settings small enough for a test."""
 
 from pathlib import Path
 
-HELPERS = str(Path(__file__).parent)  # on the path, toy_envs is a user's own module
+HELPERS = str(Path(__file__).parent)  # on sys.path, so that toy_envs is like a user's module
 SMALL = [
     *("model.embedding=16", "model.width=16", "model.simnorm_group=4"),
     *("heads.width=16", "heads.outcome_width=16", "heads.bins=21", "learner.batch_size=16"),

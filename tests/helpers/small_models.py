@@ -1,4 +1,4 @@
-"""Models small enough for a test, worlds of noise for them, and how they are trained."""
+"""Models small enough for a test, random data for them, and their training."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ LATENTS: dict[str, dict[str, Any]] = {
     "gaussian": {"kind": "gaussian", "dim": 4},
     "categorical": {"kind": "categorical", "groups": 2, "classes": 4},
 }
-GUARDS: dict[str, dict[str, Any]] = {
+ANTI_COLLAPSE: dict[str, dict[str, Any]] = {
     "simnorm": {},
     "layernorm": {"encoder_ema": 0.01},
     "vicreg": {},
@@ -28,7 +28,7 @@ GUARDS: dict[str, dict[str, Any]] = {
 
 
 class JEPALearner(Learner):
-    """A learner whose model is known to be a JEPA."""
+    """A learner whose model is a JEPA, for the type checker."""
 
     model: JEPA
 
@@ -46,9 +46,9 @@ def make(
     seed: int = 0,
     **learner: Any,
 ) -> JEPALearner:
-    """A small learner. What a test depends on is set here or there, not left to the defaults.
+    """A small learner. Settings on which tests depend are set here, not left to the defaults.
 
-    Weights of the model's own losses may stand among the learner's settings.
+    `learner` may also contain weights of the model's own losses.
     """
     torch.manual_seed(seed)
     settings = {
@@ -76,7 +76,7 @@ def make(
 
 
 def window(x: Tensor, a: Tensor, reward: Tensor | None = None) -> Batch:
-    """Windows in which nothing ends."""
+    """Windows in which no episode ends."""
     zero = torch.zeros(a.shape[:2])
     return Batch(x, a, zero if reward is None else reward, zero, zero == 0)
 
@@ -84,7 +84,10 @@ def window(x: Tensor, a: Tensor, reward: Tensor | None = None) -> Batch:
 def train(
     learner: Learner, draw: Callable[[torch.Generator], Batch], updates: int, seed: int = 0
 ) -> dict[str, float]:
-    """Metrics of the last updates, averaged. The last fifth runs at a tenth of the speed."""
+    """Trains; returns the mean metrics of the last fifth of the updates.
+
+    In these the learning rate is a tenth.
+    """
     generator = rng(seed)
     for _ in range(10):
         learner.observe(draw(generator).observation.flatten(0, 1))
@@ -104,7 +107,7 @@ def train(
 def noise_batch(
     learner: Learner, sequences: int = 8, seed: int = 0, observation: int = 3, action: int = 2
 ) -> Batch:
-    """Windows of noise in which some end, in both ways."""
+    """Windows of noise. One terminates, and one is truncated before its end."""
     steps, generator = learner.model.context - 1 + learner.config.horizon, rng(seed)
     batch = window(
         torch.randn(sequences, steps + 1, observation, generator=generator),
@@ -117,7 +120,7 @@ def noise_batch(
 
 
 def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
-    """Of the total loss, by name; zero where a parameter takes no part."""
+    """Gradients of the total loss by parameter name; zero for unused parameters."""
     noise = learner._noise(len(batch.reward), rng())
     loss, _, _ = learner.losses(
         batch,
@@ -133,7 +136,7 @@ def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
 
 def stir(model: M) -> M:
-    """Weights large enough for every input to matter."""
+    """Adds noise to the weights, so that every input has an effect."""
     generator = rng(7)
     with torch.no_grad():
         for p in model.parameters():

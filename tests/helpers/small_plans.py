@@ -1,4 +1,4 @@
-"""Planners built from a few settings, a cost that remembers what it was asked, and one plan."""
+"""Planners built from a few settings, a cost that records its arguments, and one plan."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ CONFIG: TypeAdapter[Any] = TypeAdapter(PlannerConfigUnion)
 
 
 def build(kind: str, width: int = 2, /, **settings: Any) -> Planner[Any]:
-    """Of actions with `width` numbers."""
+    """A planner over actions of size `width`."""
     return make_planner(CONFIG.validate_python({"kind": kind, **settings}), Box(width))
 
 
@@ -29,7 +29,7 @@ def draw(planner: Planner[Any], batch: int = 1, seed: int = 0) -> PlanNoise:
 
 
 class Watched:
-    """Squared distance to `goal`, remembering what it was asked."""
+    """Squared distance to `goal`. It records the actions that it was called with."""
 
     def __init__(self, goal: float = 0.3) -> None:
         self.goal = goal

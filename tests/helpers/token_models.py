@@ -14,7 +14,7 @@ SMALL = {"bins": 4, "width": 16, "layers": 2, "heads": 2}
 
 
 def make(observation: int = 3, **config: Any) -> Autoregressive:
-    """A model that has seen normal observations, with weights large enough to matter."""
+    """A model that has observed normal data, with weights that are not near zero."""
     torch.manual_seed(0)
     settings = AutoregressiveConfig.model_validate({**SMALL, **config})
     model = Autoregressive(settings, EnvironmentSpec.vectors(observation, 2))
@@ -34,7 +34,7 @@ def some(m: Autoregressive, rows: int, seed: int = 0) -> tuple[Tensor, Tensor, T
 
 
 def learn(m: Autoregressive, x: Tensor, a: Tensor, valid: Tensor | None = None) -> ModelLoss:
-    """A lesson of x (C+T+1, N, D) and a (C+T, N, A)."""
+    """The loss on x (C+T+1, N, D) and a (C+T, N, A)."""
     valid = torch.ones(a.shape[:2], dtype=torch.bool) if valid is None else valid
     noise = torch.randn(*a.shape[:2], m.noise_dim, generator=rng(3))
     weights = valid[m.context - 1 :].float()

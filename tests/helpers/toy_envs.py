@@ -1,4 +1,4 @@
-"""Small environments for the tests; importing registers them, as a user's module would."""
+"""Small environments for the tests. Importing registers them, as with a user's module."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Step = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
 
 
 class Point(gym.Env[np.ndarray, np.ndarray]):
-    """A mass on a line, pushed towards 0; falls off at |x| > 2.
+    """A mass on a line, with reward 1 - |x|; terminates at |x| > 2.
 
     `limit` is its own time limit in steps. `fault_at` makes the observation NaN at that step.
     """
@@ -45,10 +45,10 @@ gym.register("ToyPoint-v0", entry_point="toy_envs:Point")
 
 
 class Slider(gym.Env[np.ndarray, np.ndarray]):
-    """A MuJoCo body that slides and spins, each pushed by an action of its own, without friction.
+    """A MuJoCo body that slides and spins without friction, with one action for each.
 
-    Speed grows by 0.1 times the action in a decision of 0.1 s; then the position by 0.1 s times
-    the new speed. Observation: position (left out if `blind`), speed, cosine, sine, spin.
+    In a decision of 0.1 s the speed changes by 0.1 times the action, then the position by 0.1 s
+    times the new speed. Observation: position (not if `blind`), speed, cosine, sine, spin.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""A model whose future is known, and data of it."""
+"""A model with known predictions, and data for it."""
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ D = 3
 
 
 class World:
-    """Believes that x' = x + push * a + spread * z, with z standard normal. Remembers how many
-    steps it has filtered, and what the first observation was."""
+    """A model that predicts x' = x + push * a + spread * z, with z standard normal.
+
+    It records the observations (h, h_next) that it has filtered.
+    """
 
     embedding_dim = latent_dim = noise_dim = D
     feature_dim = D
@@ -37,7 +39,7 @@ class World:
         return Gaussian(torch.zeros_like(h), torch.ones_like(h))
 
     def posterior(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor) -> LatentDistribution:
-        raise AssertionError("the future is not known")
+        raise AssertionError("predictions must not use the posterior")
 
     def filter(self, h: Tensor, s: Tensor, a: Tensor, h_next: Tensor, valid: Tensor) -> Tensor:
         self.filtered.append(torch.stack([h, h_next]))
@@ -48,7 +50,7 @@ class World:
 
 
 def batch(steps: int = 1, count: int = 4000) -> Batch:
-    """What happens is x' = x + a: x has unit variance at first, a has variance 1/3."""
+    """Data of x' = x + a: the first x has variance 1, a has variance 1/3."""
     a = 2 * torch.rand(count, steps, D, generator=rng()) - 1
     x = torch.randn(count, 1, D, generator=rng(1))
     x = torch.cat([x, x + a.cumsum(1)], 1)

@@ -1,4 +1,4 @@
-"""What only one or two algorithms have: each test fails if what it is about is dropped."""
+"""Features that only one or two algorithms have. Without the feature its test fails."""
 
 import pytest
 import torch
@@ -18,12 +18,12 @@ def test_temperature_divides_the_cost() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cem", "icem"])
-def test_momentum_keeps_a_share_of_the_old(kind: str) -> None:
+def test_momentum_keeps_a_fraction_of_the_old_distribution(kind: str) -> None:
     settings = {"iterations": 1, "keep": 0.0, "initial_std": 0.8}
     plans = [run(build(kind, momentum=m, **settings), Watched()) for m in (0.0, 0.75)]
-    (jump, far), (creep, near) = plans
-    torch.testing.assert_close(near.mean, 0.25 * far.mean)
-    torch.testing.assert_close(creep.std, 0.25 * jump.std + 0.75 * 0.8)
+    (plan, state), (slow_plan, slow_state) = plans
+    torch.testing.assert_close(slow_state.mean, 0.25 * state.mean)
+    torch.testing.assert_close(slow_plan.std, 0.25 * plan.std + 0.75 * 0.8)
 
 
 def test_gradient_refines_the_proposals_too() -> None:
@@ -45,8 +45,8 @@ def test_learning_rate_is_the_length_of_a_step() -> None:
         assert step.item() == pytest.approx(0.9 * rate, rel=1e-2)
 
 
-def test_a_slope_that_is_not_finite_moves_nothing() -> None:
-    class Rooted(Watched):  # the derivative of sqrt at 0 is infinite, and times 0 not a number
+def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
+    class Rooted(Watched):  # the derivative of sqrt at 0 is infinite, and times 0 it is NaN
         def __call__(self, actions: Tensor, noise: Tensor) -> Tensor:
             return super().__call__(actions, noise) + (0.0 * actions[:, :, 0, :1]).sqrt()
 
@@ -56,7 +56,7 @@ def test_a_slope_that_is_not_finite_moves_nothing() -> None:
     assert plan.actions.isfinite().all()
 
 
-def test_icem_draws_fewer_samples_later_and_adds_the_mean_at_last() -> None:
+def test_icem_draws_fewer_samples_later_and_adds_the_mean_in_the_last_iteration() -> None:
     cost = Watched()
     planner = build("icem", samples=100, elites=10, iterations=5, decay=2.0, keep=0.0, momentum=0.0)
     run(planner, cost)
@@ -78,7 +78,7 @@ def test_beta_colours_the_noise() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 9])
-def test_coloured_noise_has_the_spectrum_asked_for(steps: int) -> None:
+def test_coloured_noise_has_the_spectrum_of_its_beta(steps: int) -> None:
     white = torch.randn(20000, steps, 1, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(colour(white, 0.0), white)
     red = colour(white, 2.0)

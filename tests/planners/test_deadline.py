@@ -1,4 +1,4 @@
-"""Anytime planning, by a clock that only the cost moves."""
+"""Deadlines, tested with a clock that only the cost moves."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from worldplan.planners import Box, CEMConfig, Plan, make_planner, planner
 
 
 class SlowCost:
-    """Squared distance to 0.3, which takes 30 ms of a clock that nothing else moves."""
+    """Squared distance to 0.3. Each call takes 30 ms of a clock that nothing else moves."""
 
     def __init__(self) -> None:
         self.now, self.calls = 100.0, 0
@@ -38,10 +38,10 @@ def plan(
     ("deadline_ms", "calls"),
     [(None, 6), (1.0, 1), (29.0, 1), (31.0, 2), (100.0, 4), (140.0, 5), (151.0, 6), (1e6, 6)],
 )
-def test_no_evaluation_begins_after_the_deadline(
+def test_no_evaluation_starts_after_the_deadline(
     monkeypatch: pytest.MonkeyPatch, deadline_ms: float | None, calls: int
 ) -> None:
-    """Five iterations and the mean at last are six evaluations of 30 ms."""
+    """Five iterations and the final mean are six evaluations of 30 ms."""
     _, cost = plan(monkeypatch, deadline_ms)
     assert cost.calls == calls
     if deadline_ms is not None:
@@ -49,15 +49,14 @@ def test_no_evaluation_begins_after_the_deadline(
 
 
 def test_a_plan_cut_short_is_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasty, cost = plan(monkeypatch, 31.0)
-    # The very plan that as many iterations find in peace.
-    patient, _ = plan(monkeypatch, None)
+    short, cost = plan(monkeypatch, 31.0)
+    full, _ = plan(monkeypatch, None)
     assert cost.calls == 2
-    torch.testing.assert_close(hasty.cost, (hasty.actions - 0.3).square().sum((1, 2)))
-    assert hasty.cost > patient.cost
+    torch.testing.assert_close(short.cost, (short.actions - 0.3).square().sum((1, 2)))
+    assert short.cost > full.cost
 
 
-def test_time_before_the_search_counts_if_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_counts_from_the_given_start(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = SlowCost()
     monkeypatch.setattr(planner, "time", SimpleNamespace(perf_counter=cost.perf_counter))
     searching = make_planner(CEMConfig(iterations=5, deadline_ms=100.0), Box(2))

@@ -1,4 +1,4 @@
-"""Risk measures against figures worked out by hand, and the plans that they lead to."""
+"""Risk measures against values computed by hand, and the plans that they lead to."""
 
 import math
 from typing import Any
@@ -51,7 +51,7 @@ def test_risk_measures_by_hand(risk: Any, expected: float) -> None:
     torch.testing.assert_close(reduced, torch.full((2, 3), expected), rtol=1e-3, atol=1e-3)
 
 
-def test_the_optimist_weighs_z_against_surprise() -> None:
+def test_optimistic_adds_the_surprise_to_the_cost() -> None:
     costs = torch.tensor([5.0, 1.0, 4.8, -3.0])  # + weight * (0, 2, 0.5, 4.5)
     for weight, expected in ((0.0, -3.0), (1.0, 1.5), (1.8, 4.6), (5.0, 5.0)):
         measure = RISK.validate_python({"kind": "optimistic", "weight": weight})
@@ -59,13 +59,13 @@ def test_the_optimist_weighs_z_against_surprise() -> None:
 
 
 @pytest.mark.parametrize("kind", RISKS)
-def test_one_future_is_its_own_risk(kind: str) -> None:
+def test_the_risk_of_one_sample_is_its_cost(kind: str) -> None:
     noise = torch.zeros(1, 3, 0)  # no latent at all
     torch.testing.assert_close(RISK.validate_python(kind)(COSTS[:, None], noise), COSTS)
 
 
 @pytest.mark.parametrize("kind", RISKS)
-def test_failed_futures_leave_an_answer(kind: str) -> None:
+def test_infinite_costs_do_not_give_nan(kind: str) -> None:
     measure = RISK.validate_python(kind)
     some = measure(torch.tensor([1.0, math.inf, math.inf, 2.0]), NOISE)
     assert some == (1.0 if kind in ("best", "optimistic") else math.inf)
@@ -91,16 +91,16 @@ def test_risk_configs() -> None:
 
 
 def gamble(actions: Tensor, noise: Tensor) -> Tensor:
-    """Two paths: forward costs -1 or +3 depending on z, backward always 1.
+    """Two actions: forward costs 3 if z > 0.5, else -1; backward always costs 1.
 
-    z > 0.5 is bad: about 0.31 of all futures, so the gamble costs about 0.23 on average.
+    z > 0.5 has probability 0.31, so forward costs about 0.23 on average.
     """
     forward = actions[:, :, 0, :1] > 0.0
-    cost = torch.where(noise[:, 0, 0] > 0.5, 3.0, -1.0)
-    return torch.where(forward, cost, torch.ones_like(cost))
+    random = torch.where(noise[:, 0, 0] > 0.5, 3.0, -1.0)
+    return torch.where(forward, random, torch.ones_like(random))
 
 
-# 1000 futures; f is the share of them that is bad.
+# 1000 samples; f is the fraction of them in which forward costs 3.
 GAMBLE: list[tuple[Any, bool]] = [
     ("mean", True),  # -1 + 4 f = 0.23
     ("best", True),
@@ -109,7 +109,7 @@ GAMBLE: list[tuple[Any, bool]] = [
     ("worst", False),
     ({"kind": "entropic", "beta": 0.01}, True),
     ({"kind": "entropic", "beta": 5.0}, False),
-    # The bad outcome takes z = 0.5, a surprise of 0.125: the gamble's worst is 3 - 0.125 w, or -1.
+    # z = 0.5 has a surprise of 0.125: the highest cost of forward is 3 - 0.125 w, or -1.
     ({"kind": "adversarial", "weight": 1.0}, False),
     ({"kind": "adversarial", "weight": 20.0}, True),  # 3 - 2.5 = 0.5
     ({"kind": "optimistic", "weight": 1.0}, True),
@@ -136,7 +136,7 @@ def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
         "adversarial": 3.0 - 20.0 * 0.5 * z[z > 0.5].min().item() ** 2,
         "optimistic": -1.0 + 0.5 * z.square().min().item(),
     }
-    # The safe path costs 1 in every future, but pays the searched z's surprise, almost 0.
+    # Backward costs 1 under every sample, and the least surprise of a sample is almost 0.
     expected = closed_form[config.risk.kind] if gambles else 1.0
     assert plan.cost.tolist() == pytest.approx([expected] * 4, rel=1e-3, abs=1e-3)
     assert plan.spread.tolist() == pytest.approx(
@@ -144,32 +144,34 @@ def test_risk_decides_on_a_gamble(risk: Any, gambles: bool) -> None:
     )
 
 
-def test_every_step_holds_as_many_bad_draws_as_it_should() -> None:
-    """A search would find the one step at which, by chance, nothing goes wrong."""
+def test_latent_noise_is_stratified_at_every_step() -> None:
+    """Else a search would find the step at which, by chance, no sample is bad."""
     planner = make_planner(
         TypeAdapter(PlannerConfigUnion).validate_python(
             {"kind": "mppi", "latent_samples": 10, "horizon": 300}
         ),
         Box(1),
     )
-    latent = planner.draw_noise(1, 2, rng()).latent
-    assert latent.shape == (10, 300, 2)
-    tenths = torch.special.ndtr(latent.double()).mul(10).floor().long()
+    noise = planner.draw_noise(1, 2, rng()).latent
+    assert noise.shape == (10, 300, 2)
+    tenths = torch.special.ndtr(noise.double()).mul(10).floor().long()
     expected = torch.arange(10)[:, None, None].expand_as(tenths)
     torch.testing.assert_close(tenths.sort(0).values, expected)
-    assert latent.mean() == pytest.approx(0.0, abs=0.01)
-    assert latent.std() == pytest.approx(1.0, abs=0.02)
+    assert noise.mean() == pytest.approx(0.0, abs=0.01)
+    assert noise.std() == pytest.approx(1.0, abs=0.02)
     # Independent from step to step and of the other entry, and different futures.
     related = torch.corrcoef(
-        torch.stack([latent[:, 1:, 0], latent[:, :-1, 0], latent[:, 1:, 1]]).flatten(1)
+        torch.stack([noise[:, 1:, 0], noise[:, :-1, 0], noise[:, 1:, 1]]).flatten(1)
     )
     assert (related - torch.eye(3)).abs().max() < 0.08
-    torch.testing.assert_close(latent, planner.draw_noise(1, 2, rng()).latent)
-    assert not latent.equal(planner.draw_noise(1, 2, rng(1)).latent)
+    torch.testing.assert_close(noise, planner.draw_noise(1, 2, rng()).latent)
+    assert not noise.equal(planner.draw_noise(1, 2, rng(1)).latent)
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2**-24])
-def test_latent_noise_is_always_finite(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stratified_noise_is_finite_at_both_ends(
+    drawn: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The largest float below 1 is rounded to the end of the last of a thousand strata."""
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, drawn))
     assert stratified((1000, 2, 1)).isfinite().all()

@@ -1,4 +1,4 @@
-"""The search: known optima, latent samples, batches, bounds and costs that are not finite."""
+"""The search: known optima, latent noise, batches, bounds and costs that are not finite."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ def solve(planner: Planner[Any], cost: TrajectoryCost, batch: int = 1, seed: int
 
 
 def bowl(actions: Tensor, noise: Tensor) -> Tensor:
-    """Lowest at 0.3, and worse by the latent."""
+    """Lowest at 0.3, plus a cost that depends on the latent noise only."""
     return (actions - 0.3).square().sum((2, 3))[..., None] + 0.1 * noise[:, 0].abs().sum(1)
 
 
@@ -101,7 +101,7 @@ def test_same_seed_same_plan(kind: str) -> None:
     [(kind, "best") for kind in KINDS]
     + [(kind, choose) for kind in ("cem", "icem", "mppi") for choose in ("mean", "sample")],
 )
-def test_a_batch_is_so_many_single_plans(kind: str, choose: str) -> None:
+def test_a_batch_equals_single_plans(kind: str, choose: str) -> None:
     planner = build(kind, choose=choose, latent_samples=3, risk="worst")
     batch, goals = 3, torch.tensor([-0.5, 0.0, 0.7]).view(3, 1, 1, 1)
     proposals = torch.rand(batch, 5, 3, 2, generator=torch.Generator().manual_seed(9)) - 0.5
@@ -131,7 +131,7 @@ def test_a_batch_is_so_many_single_plans(kind: str, choose: str) -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("kind", KINDS)
 def test_costs_that_are_not_finite_are_ignored(kind: str, bad: float) -> None:
-    # All but a sliver is forbidden, so that there are fewer good candidates than elites.
+    # Only a small region has finite costs: fewer good candidates than elites.
     def cost(actions: Tensor, noise: Tensor) -> Tensor:
         good = bowl(actions, noise)
         return torch.where(actions[:, :, 0, :1] > 0.8, good, torch.full_like(good, bad))
@@ -145,7 +145,7 @@ def test_costs_that_are_not_finite_are_ignored(kind: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cem", "icem", "mppi"])
-def test_elites_that_failed_teach_nothing(kind: str) -> None:
+def test_elites_that_failed_have_no_weight(kind: str) -> None:
     def cost(actions: Tensor, noise: Tensor) -> Tensor:
         first = actions[:, :, 0, :1]
         return torch.where(first > 0.8, 0.0, math.nan)
@@ -170,8 +170,8 @@ def test_raises_if_no_cost_of_a_plan_is_finite(kind: str) -> None:
         solve(build(kind), cost, batch=3)
 
 
-def test_a_mean_that_fails_gives_way_to_the_best_elite() -> None:
-    def cost(actions: Tensor, noise: Tensor) -> Tensor:  # good on either side, a wall between
+def test_the_best_elite_replaces_a_mean_that_fails() -> None:
+    def cost(actions: Tensor, noise: Tensor) -> Tensor:  # finite on both sides of a wall
         first = actions[:, :, 0]
         return torch.where(first.abs() < 0.5, math.inf, first.abs())
 
@@ -187,7 +187,7 @@ def test_actions_never_leave_the_bounds(kind: str) -> None:
 
     def cost(actions: Tensor, noise: Tensor) -> Tensor:
         seen.append(actions.detach().abs().max())
-        return -actions.sum((2, 3))[..., None]  # the further out the better
+        return -actions.sum((2, 3))[..., None]  # lower without limit towards large actions
 
     planner = build(kind, initial_std=50.0)
     proposals = torch.full((1, 4, 3, 2), 7.0)
@@ -195,13 +195,13 @@ def test_actions_never_leave_the_bounds(kind: str) -> None:
     for seed in range(2):
         plan, state = planner.plan(cost, state, draw(planner, seed=seed), proposals)
         seen.append(plan.actions.abs().max())
-        # What the plan promises is what the clamped sequence costs.
+        # The cost of the plan is the cost of the clipped sequence.
         assert plan.cost.item() == pytest.approx(-plan.actions.sum().item(), abs=1e-4)
     assert max(seen) == 1.0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_plan_explains_itself(kind: str) -> None:
+def test_explain_adds_the_statistics_of_the_search(kind: str) -> None:
     planner = build(kind, latent_samples=5)
     noise, state = draw(planner, 2), planner.initial_state(2)
     quiet, _ = planner.plan(bowl, state, noise)
@@ -221,7 +221,7 @@ def test_a_plan_explains_itself(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_plan_tells_the_cost_of_each_step_in_each_future(kind: str) -> None:
+def test_explain_adds_the_cost_of_each_step_under_each_sample(kind: str) -> None:
     def items(actions: Tensor, noise: Tensor) -> Tensor:
         steps = (actions - 0.3).square().sum(3)[:, :, None].expand(-1, -1, len(noise), -1)
         last = 0.1 * noise[:, 0].abs().sum(1)
@@ -234,10 +234,10 @@ def test_a_plan_tells_the_cost_of_each_step_in_each_future(kind: str) -> None:
     assert plan.items is not None
     torch.testing.assert_close(plan.items, items(plan.actions[:, None], noise.latent)[:, 0])
     torch.testing.assert_close(plan.items.sum(2).amax(1), plan.cost)
-    assert planner.plan(cost, state, noise)[0].items is None  # free to drop where it is hot
+    assert planner.plan(cost, state, noise)[0].items is None  # not computed without explain
 
 
-def test_the_gradient_planner_needs_a_slope_and_leaves_no_graph() -> None:
+def test_the_gradient_planner_needs_a_gradient_and_leaves_no_graph() -> None:
     planner = build("gradient")
     with pytest.raises(ValueError, match="not differentiable"):
         solve(planner, lambda actions, noise: bowl(actions.detach(), noise))

@@ -1,4 +1,4 @@
-"""Every setting does something: each test fails if what it is about is dropped."""
+"""Every setting has an effect. Without the effect its test fails."""
 
 import math
 from dataclasses import replace
@@ -25,12 +25,12 @@ def test_sizes_of_the_search(kind: str) -> None:
     assert noise.latent.shape == (7, 4, 1)
     assert noise.select.shape == (1,)
     run(planner, cost)
-    extra = [0] * (iterations - 1) + [kind == "icem"]  # iCEM adds the mean at last
+    extra = [0] * (iterations - 1) + [kind == "icem"]  # iCEM adds the mean in the last iteration
     assert [x.shape for x in cost.seen] == [(1, 20 + more, 4, 2) for more in extra]
 
 
 @pytest.mark.parametrize("kind", ["cem", "icem", "mppi"])
-def test_elites_are_what_is_learnt_from(kind: str) -> None:
+def test_the_distribution_is_fitted_to_the_elites(kind: str) -> None:
     neutral = {"momentum": 0.0} if kind != "mppi" else {"temperature": 1e9}
     planner, cost = build(kind, iterations=1, elites=3, keep=0.0, **neutral), Watched()
     plan, state = run(planner, cost)
@@ -41,7 +41,7 @@ def test_elites_are_what_is_learnt_from(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
-def test_initial_std_is_the_first_spread(kind: str) -> None:
+def test_initial_std_is_that_of_the_first_samples(kind: str) -> None:
     for std in (0.1, 0.3):
         cost = Watched()
         run(build(kind, initial_std=std, samples=1000), cost)
@@ -52,7 +52,7 @@ def test_initial_std_is_the_first_spread(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
-def test_min_std_is_the_floor(kind: str) -> None:
+def test_min_std_is_the_lower_bound(kind: str) -> None:
     for floor in (0.01, 0.2):
         settings = {} if kind == "random_shooting" else {"iterations": 10}
         plan, _ = run(build(kind, min_std=floor, **settings), Watched())
@@ -75,11 +75,11 @@ def test_choose() -> None:
 
     sample = build("cem", choose="sample", **settings)
     noise = draw(sample)
-    for place, number in enumerate((0.1, 0.3, 0.6, 0.999)):
-        drawn = replace(noise, select=torch.tensor([number]))
+    for place, select in enumerate((0.1, 0.3, 0.6, 0.999)):
+        drawn = replace(noise, select=torch.tensor([select]))
         plan, _ = sample.plan(Watched(), sample.initial_state(1), drawn)
         assert torch.equal(plan.actions[0], cost.seen[0][0, order[place]])
-    # A cold MPPI draws the best; its weights are those of the fit.
+    # At a low temperature MPPI selects the best: it samples by the weights of the fit.
     cold = build("mppi", choose="sample", temperature=1e-3, **settings)
     plan, _ = cold.plan(
         Watched(), cold.initial_state(1), replace(noise, select=torch.tensor([0.99]))
@@ -103,7 +103,7 @@ def test_warm_start_shifts_the_last_mean(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
-def test_reset_forgets_single_plans(kind: str) -> None:
+def test_reset_affects_only_the_plans_in_the_mask(kind: str) -> None:
     planner = build(kind, keep=0.5)
     first = planner.initial_state(3)
     _, state = run(planner, Watched(), batch=3)
@@ -123,10 +123,10 @@ def test_reset_forgets_single_plans(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cem", "icem", "mppi", "random_shooting"])
-def test_what_a_fresh_plan_carries_is_no_candidate(kind: str) -> None:
+def test_the_zero_elites_of_a_fresh_plan_are_no_candidates(kind: str) -> None:
     settings = {} if kind == "random_shooting" else {"iterations": 1}
     planner = build(kind, keep=0.5, choose="best", **settings)
-    plan, state = run(planner, Watched(0.0))  # blank, it would be the answer
+    plan, state = run(planner, Watched(0.0))  # zero actions would be the optimum
     blank = planner.initial_state(1).elites
     assert blank.shape == state.elites.shape
     assert not blank.any()
@@ -139,7 +139,7 @@ def test_what_a_fresh_plan_carries_is_no_candidate(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
-def test_kept_elites_come_back_shifted(kind: str) -> None:
+def test_kept_elites_join_the_next_plan_shifted(kind: str) -> None:
     keep = build(kind, keep=0.5, elites=8)
     _, state = run(keep, Watched())
     assert state.elites.shape == (1, 4, 3, 2)
@@ -155,7 +155,7 @@ def test_kept_elites_come_back_shifted(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ITERATIVE)
 def test_kept_elites_are_not_lost_between_iterations(kind: str) -> None:
-    # From the second iteration on everything new is worse, so only what was kept is good.
+    # From the second iteration on all new candidates are worse, so only kept elites are good.
     class Worsening(Watched):
         def __call__(self, actions: Tensor, noise: Tensor) -> Tensor:
             return super().__call__(actions, noise) + 100.0 * (len(self.seen) - 1)
@@ -224,7 +224,7 @@ def test_wrong_settings_are_refused(config: dict[str, Any], message: str) -> Non
 
 
 @pytest.mark.parametrize("kind", PLANNERS)
-def test_configs_are_frozen_and_survive_being_written(kind: str) -> None:
+def test_configs_are_frozen_and_survive_serialisation(kind: str) -> None:
     config = CONFIG.validate_python({"kind": kind, "risk": {"kind": "cvar", "alpha": 0.3}})
     assert CONFIG.validate_python(config.model_dump()) == config
     assert type(make_planner(config, Box(2))) is PLANNERS[kind]

@@ -1,4 +1,4 @@
-"""Replay: the world here encodes its stream, episode, time and last action in what it shows."""
+"""Replay. The observations of `World` encode stream, episode, time and last action."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ SPEC = EnvironmentSpec.vectors(D, A)
 
 
 class World:
-    """One stream. The action of step t is drawn, the reward is t + 0.5."""
+    """One stream with random actions; the reward of step t is t + 0.5."""
 
     def __init__(self, replay: Replay, env: int, seed: int = 0) -> None:
         self.replay, self.env = replay, env
@@ -47,7 +47,7 @@ def make(path: Path, envs: int = 1, capacity: int = 1000, slack: int = 10) -> Re
 
 
 def check(batch: Batch, before: int) -> None:
-    """What holds for any window of `World`."""
+    """Checks what is true of all windows of `World`."""
     x, a, valid = batch.observation, batch.action, batch.valid
     assert valid[:, before].all()
     step = torch.arange(valid.shape[1]) - before
@@ -60,16 +60,16 @@ def check(batch: Batch, before: int) -> None:
     assert (batch.reward == t + 0.5)[valid].all()
     for column in (a, batch.reward, batch.terminated):
         assert not column[~valid].any()
-    # On either side, positions without a transition stand still.
+    # Positions without a transition repeat the observation.
     assert (here == there).all(-1)[~valid].all()
-    # Valid is one run of positions around the start.
+    # Valid positions are contiguous and include the start.
     assert (valid[:, before:].int().diff(dim=1) <= 0).all()
     assert (valid[:, : before + 1].int().diff(dim=1) >= 0).all()
 
 
 @pytest.mark.parametrize("before", [0, 1, 4])
 @pytest.mark.parametrize("after", [1, 3])
-def test_windows_are_of_one_episode_and_not_off_by_one(
+def test_windows_are_of_one_episode_and_have_the_right_positions(
     tmp_path: Path, before: int, after: int
 ) -> None:
     replay = make(tmp_path, envs=2)
@@ -90,7 +90,7 @@ def test_windows_are_of_one_episode_and_not_off_by_one(
         for part in (batch.observation, batch.action, batch.reward, batch.terminated)
     )
     check(batch, before)
-    # The mask says exactly what is there.
+    # The mask is true exactly where transitions exist.
     lengths = torch.tensor([1, 7, 2, 5, 6])[batch.observation[:, before, 1].long()]
     t = batch.observation[:, before, 2, None] + torch.arange(-before, after)
     assert (batch.valid == ((t >= 0) & (t < lengths[:, None]))).all()
@@ -126,13 +126,13 @@ def test_starts_are_uniform_over_transitions(tmp_path: Path) -> None:
     draws = 18_000
     x = replay.sample(np.random.default_rng(0), draws, 0, 1).observation[:, 0, :3]
     starts, counts = np.unique(x, axis=0, return_counts=True)
-    cells = sum(lengths.values())
-    assert len(starts) == cells == replay.transitions
-    chi_square = ((counts - draws / cells) ** 2 / (draws / cells)).sum()
+    count = sum(lengths.values())
+    assert len(starts) == count == replay.transitions
+    chi_square = ((counts - draws / count) ** 2 / (draws / count)).sum()
     assert chi_square < 45  # 17 degrees of freedom: 0.9998
 
 
-def test_a_full_ring_forgets_the_oldest(tmp_path: Path) -> None:
+def test_a_full_ring_buffer_drops_the_oldest_rows(tmp_path: Path) -> None:
     replay = make(tmp_path, envs=2, capacity=40, slack=3)
     worlds = [World(replay, env) for env in range(2)]
     for step in range(60):
@@ -147,7 +147,7 @@ def test_a_full_ring_forgets_the_oldest(tmp_path: Path) -> None:
         assert newest.min() >= 53  # 20 rows hold no more than the last few episodes
 
 
-def test_a_window_does_not_reach_behind_the_capacity(tmp_path: Path) -> None:
+def test_a_window_does_not_include_rows_beyond_the_capacity(tmp_path: Path) -> None:
     replay = make(tmp_path, capacity=5, slack=5)
     World(replay, 0).episode(8, ends=False)
     batch = replay.sample(np.random.default_rng(0), 100, 4, 1)
@@ -162,7 +162,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("more", [0, 1, 4, 12])
-def test_restore_forgets_what_came_after(tmp_path: Path, more: int) -> None:
+def test_restore_drops_what_was_written_after_the_state(tmp_path: Path, more: int) -> None:
     replay = make(tmp_path, envs=2, capacity=30, slack=12)
     world, other = World(replay, 0), World(replay, 1)
     for _ in range(5):
@@ -180,13 +180,13 @@ def test_restore_forgets_what_came_after(tmp_path: Path, more: int) -> None:
         again.restore(state)
     assert again.transitions == transitions
     assert same(wanted, again.sample(np.random.default_rng(1), 64, 2, 3))
-    # The open episode goes on, and only now are the forgotten rows written again.
+    # The ongoing episode continues, and overwrites the dropped rows.
     again.add(0, [0.25, 0], 3.5, False, True, [0, 5, 4, 0.25])
     check(again.sample(np.random.default_rng(2), 256, 2, 3), 2)
     assert again.state()["open"] == [False, False]
 
 
-def test_a_resumed_stream_may_begin_afresh(tmp_path: Path) -> None:
+def test_a_resumed_stream_may_start_a_new_episode(tmp_path: Path) -> None:
     replay = make(tmp_path)
     world = World(replay, 0)
     world.episode(3, ends=False)
@@ -195,7 +195,7 @@ def test_a_resumed_stream_may_begin_afresh(tmp_path: Path) -> None:
     check(replay.sample(np.random.default_rng(0), 256, 3, 3), 3)
 
 
-def test_restore_leaves_out_what_was_overwritten(tmp_path: Path) -> None:
+def test_restore_does_not_sample_rows_that_were_overwritten(tmp_path: Path) -> None:
     replay = make(tmp_path, capacity=20, slack=4)
     world = World(replay, 0)
     world.episode(30, ends=False)
@@ -228,7 +228,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
+def test_a_killed_process_loses_no_rows(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)],
         capture_output=True,
@@ -244,7 +244,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     assert (batch.observation[:, 1, 0] == batch.action[:, 0, 0] + 1).all()
 
 
-def test_files_are_sparse_and_their_size_is_told(tmp_path: Path) -> None:
+def test_files_are_sparse_and_nbytes_is_their_size(tmp_path: Path) -> None:
     replay = make(tmp_path, envs=2, capacity=200_000, slack=1000)
     files = list(tmp_path.iterdir())
     headers = sum(file.stat().st_size for file in files) - replay.nbytes
@@ -258,35 +258,35 @@ def test_files_are_sparse_and_their_size_is_told(tmp_path: Path) -> None:
 def test_wrong_use_is_refused(tmp_path: Path) -> None:
     replay = make(tmp_path)
     good = (np.zeros(A), 0.0, False, False, np.zeros(D))
-    with pytest.raises(ValueError, match="empty replay"):
+    with pytest.raises(ValueError, match="replay is empty"):
         replay.sample(np.random.default_rng(0), 1, 0, 1)
     with pytest.raises(ValueError, match="call begin first"):
         replay.add(0, *good)
-    with pytest.raises(ValueError, match=r"observation has shape \(3,\), expected \(4,\)"):
+    with pytest.raises(ValueError, match=r"expected observation of shape \(4,\), got \(3,\)"):
         replay.begin(0, np.zeros(3))
-    with pytest.raises(ValueError, match="streams 0 to 0, got 1"):
+    with pytest.raises(ValueError, match="expected a stream from 0 to 0, got 1"):
         replay.begin(1, np.zeros(D))
     replay.begin(0, np.zeros(D))
-    with pytest.raises(ValueError, match="empty replay"):
+    with pytest.raises(ValueError, match="replay is empty"):
         replay.sample(np.random.default_rng(0), 1, 0, 1)
-    with pytest.raises(ValueError, match="action has shape"):
+    with pytest.raises(ValueError, match="expected action of shape"):
         replay.add(0, np.zeros(3), *good[1:])
-    with pytest.raises(ValueError, match="reward is not finite"):
+    with pytest.raises(ValueError, match="expected a finite reward"):
         replay.add(0, good[0], float("nan"), *good[2:])
-    with pytest.raises(ValueError, match="next_observation is not finite"):
+    with pytest.raises(ValueError, match="expected a finite next_observation"):
         replay.add(0, *good[:4], np.full(D, 1e300))
     assert replay.transitions == 0
     replay.add(0, np.zeros(A), 0.0, False, True, np.zeros(D))
     with pytest.raises(ValueError, match="call begin first"):
         replay.add(0, *good)
-    with pytest.raises(ValueError, match="make no sense"):
+    with pytest.raises(ValueError, match="batch=1, before=0, after=0"):
         replay.sample(np.random.default_rng(0), 1, 0, 0)
 
 
 def test_wrong_sizes_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="slack=-1"):
         Replay(tmp_path, SPEC, 1, 10, -1)
-    with pytest.raises(ValueError, match="4 streams need 2 each"):
+    with pytest.raises(ValueError, match="each of 4 streams, got 7; nearest: 8"):
         Replay(tmp_path, SPEC, 4, 7, 0)
     with pytest.raises(FileNotFoundError, match="no replay to resume from"):
         Replay(tmp_path, SPEC, 1, 10, 0, resume=True)
@@ -294,7 +294,7 @@ def test_wrong_sizes_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sizes that the run was started with"):
         Replay(tmp_path, EnvironmentSpec.vectors(D, A + 1), 2, 10, 0, resume=True)
     replay = Replay(tmp_path, SPEC, 2, 10, 0, resume=True)
-    with pytest.raises(ValueError, match="2 streams, its state 1"):
+    with pytest.raises(ValueError, match="of 2 streams, got one of 1"):
         replay.restore({"head": [0], "open": [False]})
     with pytest.raises(ValueError, match="of another run"):
         replay.restore({"head": [5, 0], "open": [False, False]})

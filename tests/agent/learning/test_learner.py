@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import (
-    GUARDS,
+    ANTI_COLLAPSE,
     LATENTS,
     gradients,
     make,
@@ -30,17 +30,17 @@ def weights(learner: Learner) -> Tensor:
     return torch.cat([u.double().flatten() for u in [*tensors, learner.value_scale]])
 
 
-@pytest.mark.parametrize("guard", [*GUARDS, "none"])
+@pytest.mark.parametrize("method", [*ANTI_COLLAPSE, "none"])
 @pytest.mark.parametrize("context", [1, 3])
 @pytest.mark.parametrize("kind", list(LATENTS))
-def test_gradient_reaches_every_parameter(kind: str, context: int, guard: str) -> None:
+def test_gradient_reaches_every_parameter(kind: str, context: int, method: str) -> None:
     latent = {**LATENTS[kind], "free_bits": 0.0}
     learner = make(
         3,
         2,
-        {"latent": latent, "context": context, "anti_collapse": guard},
+        {"latent": latent, "context": context, "anti_collapse": method},
         horizon=2,
-        **GUARDS.get(guard, {}),
+        **ANTI_COLLAPSE.get(method, {}),
     )
     stir(learner.model)
     for module in (learner.heads.outcome, learner.heads.policy, learner.heads.value):
@@ -109,10 +109,10 @@ def test_every_setting_of_the_learner_is_listed() -> None:
 
 @pytest.mark.parametrize("flag", list(LEARNER_FLAGS))
 def test_every_setting_of_the_learner_changes_what_is_learnt(flag: str) -> None:
-    value, guard = LEARNER_FLAGS[flag]
+    value, method = LEARNER_FLAGS[flag]
     base = {"sigreg_directions": 16, **({"encoder_ema": 0.01} if flag == "encoder_ema" else {})}
-    normal, _ = updated({"anti_collapse": guard}, None, **base)
-    changed, _ = updated({"anti_collapse": guard}, None, **{**base, flag: value})
+    normal, _ = updated({"anti_collapse": method}, None, **base)
+    changed, _ = updated({"anti_collapse": method}, None, **{**base, flag: value})
     assert normal.shape == changed.shape
     assert (normal - changed).abs().max() > 1e-7
 

@@ -1,4 +1,4 @@
-"""The autoregressive family: a language model of tokens of observations."""
+"""The autoregressive family: a language model of the tokens of observations."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.helpers.small_models import rng
 from tests.helpers.token_models import learn, make, some
 from worldplan.agent.models.autoregressive import AutoregressiveConfig
-from worldplan.agent.models.transformer import share_of
+from worldplan.agent.models.transformer import quantile_interval
 from worldplan.agent.models.world_model import imagine
 
 # The language model
@@ -27,11 +27,11 @@ def test_cached_and_full_evaluation_agree(context: int, action: bool) -> None:
     actions = torch.randn(200, context, 2 * action, generator=rng(1))
     quantile = torch.rand(200, 3, generator=rng(2))
     following, fraction = m.language.generate(tokens, actions, quantile)
-    low, share = share_of(m.language.logits(tokens, actions, following).exp(), following)
-    torch.testing.assert_close(low + share * fraction, quantile, rtol=0, atol=1e-5)
+    low, width = quantile_interval(m.language.logits(tokens, actions, following).exp(), following)
+    torch.testing.assert_close(low + width * fraction, quantile, rtol=0, atol=1e-5)
 
 
-def test_a_word_depends_on_those_before_it_and_on_no_later_one() -> None:
+def test_a_token_depends_on_the_tokens_before_it_only() -> None:
     m = make(context=2)
     tokens = torch.randint(0, 4, (1, 2, 3), generator=rng())
     following = torch.tensor([[0, 1, 2]])
@@ -44,7 +44,7 @@ def test_a_word_depends_on_those_before_it_and_on_no_later_one() -> None:
 
 
 @torch.no_grad()
-def test_tokens_are_drawn_as_often_as_the_model_says() -> None:
+def test_sampled_tokens_have_the_probabilities_of_the_model() -> None:
     """Pearson's chi-square over the 16 pairs of tokens of two dimensions."""
     m, draws = make(observation=2), 20_000
     h, s, a, _ = (u.expand(draws, -1) for u in some(m, 1))
@@ -64,17 +64,17 @@ def test_tokens_are_drawn_as_often_as_the_model_says() -> None:
 
 
 @pytest.mark.parametrize("context", [1, 3])
-def test_the_posterior_is_all_z_that_pick_what_came(context: int) -> None:
+def test_the_posterior_covers_exactly_the_z_that_give_the_tokens(context: int) -> None:
     m = make(context=context, action=True)
     h, s, a, h_next = some(m, 300)
     prior, posterior = m.prior(h, s, a), m.posterior(h, s, a, h_next)
-    surprise = posterior.kl(prior)
+    kl = posterior.kl(prior)
     drawn = [posterior.sample(torch.randn(300, 3, generator=rng(k))) for k in range(3)]
     for z in (posterior.mode(), *drawn):
         reached = m.expect(m.predict(h, s, z, a))
         assert torch.equal(m.normaliser.tokens(reached), m.normaliser.tokens(h_next))
-        torch.testing.assert_close(posterior.log_prob(z) - prior.log_prob(z), surprise)
-    # And no others do: elsewhere the posterior has nothing.
+        torch.testing.assert_close(posterior.log_prob(z) - prior.log_prob(z), kl)
+    # Elsewhere the density of the posterior is 0.
     z = prior.sample(torch.randn(300, 3, generator=rng(7)))
     reached = m.normaliser.tokens(m.expect(m.predict(h, s, z, a)))
     same = (reached == m.normaliser.tokens(h_next)).all(-1)
@@ -82,7 +82,7 @@ def test_the_posterior_is_all_z_that_pick_what_came(context: int) -> None:
     assert torch.equal(posterior.log_prob(z) > -math.inf, same)
 
 
-def test_filtering_is_predicting_with_the_posterior() -> None:
+def test_filtering_equals_predicting_with_the_posterior() -> None:
     m = make(context=3, action=True)
     h, s, a, h_next = some(m, 100)
     z = m.posterior(h, s, a, h_next).mode()
@@ -90,7 +90,7 @@ def test_filtering_is_predicting_with_the_posterior() -> None:
     torch.testing.assert_close(filtered, m.predict(h, s, z, a), rtol=1e-3, atol=1e-3)
 
 
-def test_the_loss_is_the_surprise_at_what_came() -> None:
+def test_the_loss_is_the_kl_of_the_posterior_from_the_prior() -> None:
     m = make(context=2, action=True)
     x = torch.randn(5, 8, 3, generator=rng())
     a = 2 * torch.rand(4, 8, 2, generator=rng(1)) - 1
@@ -98,27 +98,27 @@ def test_the_loss_is_the_surprise_at_what_came() -> None:
     valid[0, :3] = False  # the window's first step is of another episode
     valid[3, 5:] = False  # the episode ends before the window does
     h, states = m.encode(x), []
-    s, surprises = m.initial_state(h[0]), []
+    s, kls = m.initial_state(h[0]), []
     for t in range(4):
         states.append(s)
         posterior = m.posterior(h[t], s, a[t], h[t + 1])
-        surprises.append(posterior.kl(m.prior(h[t], s, a[t])))
+        kls.append(posterior.kl(m.prior(h[t], s, a[t])))
         s = m.filter(h[t], s, a[t], h[t + 1], valid[t])
-    by_hand = torch.stack(surprises)[1:][valid[1:]].mean()
-    lesson = learn(m, x, a, valid)
-    torch.testing.assert_close(lesson.loss, by_hand)
-    torch.testing.assert_close(lesson.metrics["cross_entropy"], by_hand)
-    assert not lesson.z.requires_grad
-    tokens = m.normaliser.tokens(m.expect(m.predict(h[2], states[2], lesson.z[1], a[2])))
-    assert torch.equal(tokens, m.normaliser.tokens(h[3]))  # z tells what happened
+    by_hand = torch.stack(kls)[1:][valid[1:]].mean()
+    found = learn(m, x, a, valid)
+    torch.testing.assert_close(found.loss, by_hand)
+    torch.testing.assert_close(found.metrics["cross_entropy"], by_hand)
+    assert not found.z.requires_grad
+    tokens = m.normaliser.tokens(m.expect(m.predict(h[2], states[2], found.z[1], a[2])))
+    assert torch.equal(tokens, m.normaliser.tokens(h[3]))  # z gives the observed tokens
 
 
-# The action switch
+# The setting `action`
 
 
 @pytest.mark.parametrize("context", [1, 3])
-def test_without_the_switch_nothing_depends_on_actions(context: int) -> None:
-    """To the last bit. What the agent makes of it: tests/test_contract.py."""
+def test_without_action_no_output_depends_on_actions(context: int) -> None:
+    """Bit for bit. test_contract_agent.py tests the plans of such a model."""
     m = make(context=context)
     assert not m.uses_action
     h, s, a, h_next = some(m, 20)
@@ -130,7 +130,7 @@ def test_without_the_switch_nothing_depends_on_actions(context: int) -> None:
         future = imagine(m, h, s, torch.stack([a, -a]), torch.stack([z, -z]))
         return [
             *(m.predict(h, s, z, a), m.prior(h, s, a).sample(z), posterior.mode()),
-            *(posterior.low, posterior.share, m.filter(h, s, a, h_next, here)),
+            *(posterior.low, posterior.width, m.filter(h, s, a, h_next, here)),
             *(future.h, future.features, future.z),
         ]
 
@@ -141,7 +141,7 @@ def test_without_the_switch_nothing_depends_on_actions(context: int) -> None:
     assert torch.equal(learn(m, x, acts[0]).loss, learn(m, x, acts[1]).loss)
 
 
-def test_with_the_switch_the_future_depends_on_the_action_and_on_former_ones() -> None:
+def test_with_action_predictions_depend_on_this_and_former_actions() -> None:
     m = make(context=3, action=True)
     assert m.uses_action
     h, s, a, _ = some(m, 100)
@@ -153,7 +153,7 @@ def test_with_the_switch_the_future_depends_on_the_action_and_on_former_ones() -
     assert not torch.equal(after, m.expect(m.predict(h, former, z, a)))
 
 
-def test_the_switch_adds_action_tokens_and_nothing_else() -> None:
+def test_action_adds_only_the_parameters_for_actions() -> None:
     def shapes(action: bool) -> dict[str, tuple[int, ...]]:
         return {k: tuple(v.shape) for k, v in make(context=2, action=action).state_dict().items()}
 
@@ -176,15 +176,15 @@ def test_the_switch_adds_action_tokens_and_nothing_else() -> None:
         *(("heads", 4), ("uniform", 0.1)),
     ],
 )
-def test_every_setting_changes_what_is_learned(flag: str, value: Any) -> None:
-    def lesson(**config: Any) -> float:
+def test_every_setting_changes_the_loss(flag: str, value: Any) -> None:
+    def loss(**config: Any) -> float:
         m = make(**config)
         x = torch.randn(m.context + 1, 16, 3, generator=rng())
         return float(learn(m, x, torch.ones(m.context, 16, 2)).loss.detach())
 
-    assert lesson(**{flag: value}) != pytest.approx(lesson(), abs=1e-4)
+    assert loss(**{flag: value}) != pytest.approx(loss(), abs=1e-4)
 
 
-def test_a_width_that_heads_cannot_share_names_the_nearest() -> None:
+def test_a_width_that_is_no_multiple_of_heads_names_the_nearest() -> None:
     with pytest.raises(ValidationError, match=r"multiple of heads=4, got 30; nearest: 32"):
         AutoregressiveConfig(width=30, heads=4)

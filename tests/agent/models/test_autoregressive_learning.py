@@ -15,12 +15,12 @@ from worldplan.envs import EnvironmentSpec
 
 
 def chain(p: Tensor, steps: int, seed: int, order: int = 1) -> Tensor:
-    """A sequence (steps,) of states; the next depends on the one `order` steps before."""
-    draws, top = torch.rand(steps, generator=rng(seed)).tolist(), p.cumsum(-1).tolist()
+    """A sequence (steps,) of states; each depends on the one `order` steps before."""
+    uniform, top = torch.rand(steps, generator=rng(seed)).tolist(), p.cumsum(-1).tolist()
     states = [0] * order
     for t in range(order, steps):
         row = top[states[t - order]]
-        states.append(next((j for j, c in enumerate(row) if draws[t] < c), len(row) - 1))
+        states.append(next((j for j, c in enumerate(row) if uniform[t] < c), len(row) - 1))
     return torch.tensor(states)
 
 
@@ -49,7 +49,7 @@ def trained_on(states: Tensor, context: int = 1, updates: int = 150) -> Autoregr
 
 
 @torch.no_grad()
-def surprise(m: Autoregressive, states: Tensor) -> float:
+def cross_entropy(m: Autoregressive, states: Tensor) -> float:
     x = windows(states, m.context)
     return float(learn(m, x, torch.zeros(m.context, x.shape[1], 1)).loss)
 
@@ -68,30 +68,32 @@ def test_a_markov_chain_is_learned_to_within_sampling_error() -> None:
     tokens = m.normaliser.tokens(m.encode(VALUES.unsqueeze(-1)))  # (3, 1)
     p = m.language.logits(tokens.unsqueeze(1), torch.zeros(3, 1, 0), tokens).exp()[:, 0]
     learned = p[:, tokens[:, 0]]
-    # Four standard errors of a frequency among so many visits, and how near training comes to it.
+    # Four standard errors of the frequency, and a margin for training.
     error = 4 * (P * (1 - P) / (steps * pi).unsqueeze(-1)).sqrt() + 0.005
     assert ((learned - P).abs() < error).all(), learned
-    # The same by drawing futures: p(state 2 | state 1).
+    # The same with samples: p(state 2 | state 1).
     h = m.encode(VALUES[1].expand(4000, 1))
     z = torch.randn(4000, 1, generator=rng(1))
     reached = m.normaliser.tokens(m.expect(m.predict(h, h, z, torch.zeros(4000, 1))))
     assert float((reached == tokens[2]).float().mean()) == pytest.approx(0.5, abs=0.06)
 
-    # Entropy rate: what remains to be told of the next state, in nats.
+    # The entropy rate, in nats, is the lowest possible cross-entropy.
     entropy = float((pi.unsqueeze(-1) * torch.special.entr(P)).sum())
     log_p = torch.where(P > 0, P.log(), 0)
     spread = float(((pi.unsqueeze(-1) * P * log_p**2).sum() - entropy**2).sqrt())
-    assert surprise(m, chain(P, steps, seed=1)) == pytest.approx(
+    assert cross_entropy(m, chain(P, steps, seed=1)) == pytest.approx(
         entropy, abs=4 * spread / math.sqrt(steps) + 0.005
     )
 
 
-def test_the_window_remembers_what_one_observation_does_not_show() -> None:
-    """The next state hangs on the one before the last, which is independent of the last. Found to
-    within four standard errors."""
+def test_a_longer_context_learns_a_second_order_chain() -> None:
+    """The next state depends on the one before the last, which is independent of the last.
+
+    The tolerance is four standard errors.
+    """
     states, fresh = chain(P, 2000, 0, order=2), chain(P, 2000, 1, order=2)
     pi = stationary(P)
     rate = float((pi.unsqueeze(-1) * torch.special.entr(P)).sum())
     blind = float(torch.special.entr(pi).sum())
-    assert surprise(trained_on(states, 1, 60), fresh) == pytest.approx(blind, abs=0.05)
-    assert surprise(trained_on(states, 2), fresh) == pytest.approx(rate, abs=0.05)
+    assert cross_entropy(trained_on(states, 1, 60), fresh) == pytest.approx(blind, abs=0.05)
+    assert cross_entropy(trained_on(states, 2), fresh) == pytest.approx(rate, abs=0.05)

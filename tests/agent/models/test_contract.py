@@ -1,6 +1,6 @@
-"""What every world model must do, whatever its family: the contract in agent/world_model.py.
+"""The contract of agent/models/world_model.py, for every family of world models.
 
-Shapes: as there; B rows.
+Shapes: as there.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from worldplan.agent.models.registry import MODELS
 from worldplan.agent.models.world_model import LearnedModel, Model, ModelLoss, imagine
 
 
-def test_every_family_is_held_to_the_contract() -> None:
+def test_every_family_has_a_case() -> None:
     assert {case.model["kind"] for case in CASES.values()} == set(MODELS)
 
 
@@ -35,7 +35,7 @@ def test_any_leading_shape(case: Case, lead: tuple[int, ...]) -> None:
     h_next = m.encode(case.x(*lead, seed=5))
     posterior = m.posterior(h, s, a, h_next)
     filtered = m.filter(h, s, a, h_next, torch.ones(lead, dtype=torch.bool))
-    # float32 throughout: what planner, heads and processor are fast in.
+    # All outputs are float32, also those of float64 simulations.
     for u, width in (
         (h, m.embedding_dim),
         (z, m.latent_dim),
@@ -63,7 +63,7 @@ def test_any_leading_shape(case: Case, lead: tuple[int, ...]) -> None:
 
 
 @every
-def test_a_state_starts_at_what_is_seen(case: Case) -> None:
+def test_the_initial_state_expects_its_embedding(case: Case) -> None:
     m = case.model_of()
     h = m.encode(case.x(5))
     assert torch.equal(m.expect(m.initial_state(h)), h)
@@ -73,16 +73,16 @@ def test_a_state_starts_at_what_is_seen(case: Case) -> None:
 
 
 def walk(m: Model, x: Tensor, a: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-    """All that a model says along two steps: x (3, B, D), a (2, B, A), noise (2, B, E)."""
+    """All outputs of a model in two steps: x (3, B, D), a (2, B, A), noise (2, B, E)."""
     h = m.encode(x)
     s = m.filter(h[0], m.initial_state(h[0]), a[0], h[1], torch.arange(x.shape[1]) != 1)
     z = m.prior(h[1], s, a[1]).sample(noise[0])
-    what = m.posterior(h[1], s, a[1], h[2]).sample(noise[1])
-    return h, s, z, what, m.predict(h[1], s, z, a[1]), m.features(h[1], s)
+    z_next = m.posterior(h[1], s, a[1], h[2]).sample(noise[1])
+    return h, s, z, z_next, m.predict(h[1], s, z, a[1]), m.features(h[1], s)
 
 
 @every
-def test_the_same_z_gives_the_same_future(case: Case) -> None:
+def test_all_outputs_are_deterministic_given_the_noise(case: Case) -> None:
     m = case.model_of()
     x, a, noise = case.x(3, 6), case.a(2, 6), torch.randn(2, 6, m.noise_dim, generator=rng(2))
     for once, again in zip(walk(m, x, a, noise), walk(m, x, a, noise), strict=True):
@@ -110,7 +110,7 @@ def test_a_batch_equals_its_rows_one_by_one(case: Case) -> None:
 
 
 @every
-def test_other_latent_noise_gives_other_futures(case: Case) -> None:
+def test_other_noise_gives_other_predictions(case: Case) -> None:
     m = case.model_of()
     assert (m.latent_dim == 0) == (m.noise_dim == 0)
     h, a = m.encode(case.x(200)), case.a(200)
@@ -122,8 +122,8 @@ def test_other_latent_noise_gives_other_futures(case: Case) -> None:
         assert not torch.equal(m.predict(h, s, z, a), m.predict(h, s, other, a))
 
 
-@some("explains")
-def test_the_posterior_explains_what_happened(case: Case) -> None:
+@some("exact_posterior")
+def test_predicting_with_the_posterior_returns_h_next(case: Case) -> None:
     m = case.model_of()
     h, h_next, a = m.encode(case.x(50)), m.encode(case.x(50, seed=3)), case.a(50)
     s = m.initial_state(h)
@@ -137,13 +137,13 @@ def test_the_posterior_explains_what_happened(case: Case) -> None:
 
 
 @every
-def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
-    """And an environment that was reset has forgotten everything."""
+def test_acting_filters_the_context(case: Case) -> None:
+    """After a reset the state is the initial one."""
     agent = case.make()
     m, C = agent.model, agent.model.context - 1
     x, a = case.x(C + 2, 2), case.a(C + 2, 2)
     state = initial(agent, 2)
-    for t in range(C + 1):  # one more than is remembered
+    for t in range(C + 1):  # one more than the context
         state = state.remember(x[t], a[t])
     h, s = state.filter(agent.model, x[-1])
     seen = m.encode(x[1:])
@@ -153,14 +153,14 @@ def test_acting_filters_the_context_as_the_contract_says(case: Case) -> None:
         by_hand = m.filter(seen[t], by_hand, a[t + 1], seen[t + 1], here)
     torch.testing.assert_close(h, seen[-1])
     torch.testing.assert_close(s, by_hand)
-    _, forgot = state.begin(torch.tensor([True, False])).filter(agent.model, x[-1])
-    torch.testing.assert_close(forgot[0], m.initial_state(h)[0])
-    torch.testing.assert_close(forgot[1], s[1])
+    _, reset = state.begin(torch.tensor([True, False])).filter(agent.model, x[-1])
+    torch.testing.assert_close(reset[0], m.initial_state(h)[0])
+    torch.testing.assert_close(reset[1], s[1])
     assert torch.equal(s, m.initial_state(h)) == (C == 0)
 
 
 @every
-def test_a_step_of_another_episode_is_forgotten(case: Case) -> None:
+def test_filtering_an_invalid_step_gives_the_initial_state(case: Case) -> None:
     m = case.model_of()
     h, a = m.encode(case.x(3, 6)), case.a(2, 6)
     s = m.filter(h[0], m.initial_state(h[0]), a[0], h[1], torch.ones(6, dtype=torch.bool))
@@ -187,7 +187,7 @@ def test_gradients_pass_through_pred(case: Case) -> None:
 
 
 @some("differentiable")
-def test_gradients_pass_through_a_whole_future(case: Case) -> None:
+def test_gradients_pass_through_an_imagined_trajectory(case: Case) -> None:
     m = case.model_of()
     h, a = m.encode(case.x(6)).detach(), case.a(4, 6).requires_grad_()
     noise = torch.randn(4, 6, m.noise_dim, generator=rng())
@@ -207,13 +207,13 @@ def test_gradients_pass_through_a_whole_future(case: Case) -> None:
 
 
 def loss_of(case: Case, agent: Agent, m: Model, change_after_end: bool = False) -> ModelLoss:
-    """What a model learns from a batch of noise, one of whose windows has ended."""
+    """The loss on a batch of noise, in one window of which the episode has ended."""
     assert isinstance(m, LearnedModel)
     batch = case.batch(agent)
     x, a, valid = (u.transpose(0, 1) for u in (batch.observation, batch.action, batch.valid))
     if change_after_end:
         a = torch.where(valid.unsqueeze(-1), a, -a)
-        if not case.guards_all:  # what keeps embeddings apart sees all that was seen
+        if not case.uses_all_embeddings:
             x = torch.cat([x[:1], torch.where(valid.unsqueeze(-1), x[1:], -x[1:])])
     T = agent.config.learner.horizon
     noise = torch.randn(len(a), a.shape[1], m.noise_dim, generator=rng(4))
@@ -222,7 +222,7 @@ def loss_of(case: Case, agent: Agent, m: Model, change_after_end: bool = False) 
 
 
 @some("learns")
-def test_the_loss_comes_with_what_the_heads_read(case: Case) -> None:
+def test_the_loss_comes_with_the_inputs_of_the_heads(case: Case) -> None:
     agent = case.make()
     m, batch = agent.make_learner().model, case.batch(agent)
     T = agent.config.learner.horizon
@@ -236,7 +236,7 @@ def test_the_loss_comes_with_what_the_heads_read(case: Case) -> None:
     assert not found.start.requires_grad
     assert not found.last.requires_grad
     torch.testing.assert_close(found.start, found.features[0].detach())
-    # A window starts as acting does: with the context filtered into s.
+    # A window starts as in acting: with the filtered context.
     x, past = batch.observation, m.context - 1
     h = m.encode(x[:, 0])
     s = m.initial_state(h)
@@ -247,7 +247,7 @@ def test_the_loss_comes_with_what_the_heads_read(case: Case) -> None:
     torch.testing.assert_close(found.start, m.features(h, s).detach())
     again, other = (loss_of(case, agent, m, change_after_end=after) for after in (False, True))
     assert torch.equal(again.loss, found.loss)
-    assert torch.equal(other.loss, found.loss)  # what comes after the end counts for nothing
+    assert torch.equal(other.loss, found.loss)  # steps after the end have no weight
 
 
 @some("trained")
@@ -263,7 +263,7 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
 
 
 @some("learns")
-def test_an_update_moves_what_is_trained_and_repeats_itself(case: Case) -> None:
+def test_an_update_changes_all_parameters_and_is_reproducible(case: Case) -> None:
     def run(seed: int) -> list[Tensor]:
         agent = case.make()
         learner, generator = agent.make_learner(), rng(seed)

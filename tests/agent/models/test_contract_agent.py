@@ -1,4 +1,4 @@
-"""What an agent must do with every world model, whatever its family."""
+"""An agent with every family of world models."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from worldplan.agent.training import checkpoint
 
 @pytest.mark.parametrize("planner", ["mppi", "cem", "gradient"])
 @every
-def test_the_planner_plans_with_it(case: Case, planner: str) -> None:
+def test_planners_plan_with_every_model(case: Case, planner: str) -> None:
     if planner == "gradient" and not (case.differentiable and case.uses_action):
-        pytest.skip("it promises no gradients along actions")
+        pytest.skip("not differentiable in actions")
     settings = {"kind": planner, "samples": 12, "iterations": 2, "latent_samples": 3}
     agent = case.make(planner={**settings, "horizon": 2, "elites": 4})
     x = case.x(2)
@@ -38,8 +38,8 @@ def test_the_planner_plans_with_it(case: Case, planner: str) -> None:
 
 
 @some("learns")
-def test_weights_come_back_from_a_checkpoint(case: Case, tmp_path: Path) -> None:
-    """To another agent, which then acts alike."""
+def test_weights_are_restored_from_a_checkpoint(case: Case, tmp_path: Path) -> None:
+    """Another agent that loads them acts in the same way."""
     one, other, x = case.make(0), case.make(1), case.x(3).numpy()
     one.make_learner().update(case.batch(one), rng())
     before = one.act(x)
@@ -54,13 +54,13 @@ def test_weights_come_back_from_a_checkpoint(case: Case, tmp_path: Path) -> None
 
 
 @every
-def test_its_config_comes_back_from_json(case: Case) -> None:
+def test_the_config_is_restored_from_json(case: Case) -> None:
     config = case.make().config
     assert AgentConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @every
-def test_actions_matter_or_do_not_exist(case: Case) -> None:
+def test_actions_have_an_effect_exactly_if_the_model_uses_them(case: Case) -> None:
     agent = case.make()
     m = agent.model
     assert m.uses_action == case.uses_action
@@ -71,12 +71,12 @@ def test_actions_matter_or_do_not_exist(case: Case) -> None:
     returns = agent.controller.score(*rows).view(1, 8, 2)
     alike = torch.equal(future, future[:, :, :1].expand_as(future))
     assert alike == (not m.uses_action)
-    # No action in the world: all candidates cost the same, to the last bit.
+    # Without actions all candidates have the same score, bit for bit.
     assert torch.equal(returns, returns[:, :1].expand_as(returns)) == (not m.uses_action)
 
 
 @every
-def test_it_can_be_diagnosed(case: Case) -> None:
+def test_diagnostics_work_with_every_model(case: Case) -> None:
     agent = case.make()
     measures = diagnose(agent.model, case.batch(agent, 16), rng())
     assert all(np.isfinite(v) for v in measures.values())
@@ -86,7 +86,7 @@ def test_it_can_be_diagnosed(case: Case) -> None:
 
 @pytest.mark.slow
 @some("learns")
-def test_compiled_it_plans_and_learns_the_same(case: Case) -> None:
+def test_compiled_plans_and_losses_are_the_same(case: Case) -> None:
     agent = case.make()
     batch, x = case.batch(agent), case.x(1)
     state, noise = initial(agent, 1), agent.controller.draw_noise(1, rng())

@@ -1,6 +1,6 @@
-"""The ensemble: what it learns of noise and of its own ignorance, and what z does with both.
+"""The ensemble: aleatoric and epistemic uncertainty, and how z represents both.
 
-Shapes: as in agent/ensemble.py; T steps, B rows.
+Shapes: as in agent/models/ensemble.py; B rows.
 """
 
 import math
@@ -38,15 +38,15 @@ def loss(model: Ensemble, x: Tensor, a: Tensor) -> Tensor:
     return model.loss(x, a, valid, valid / T, noise, noise).loss
 
 
-def fit(model: Ensemble, draw: Draw, updates: int, speed: float = 3e-3) -> Ensemble:
-    """Trains on batches; the last fifth at a tenth of the speed."""
+def fit(model: Ensemble, draw: Draw, updates: int, learning_rate: float = 3e-3) -> Ensemble:
+    """Trains on batches, the last fifth of them at a tenth of the learning rate."""
     generator = rng()
     for _ in range(20):
         model.normaliser.update(draw(generator)[0].flatten(0, 1))
-    optimizer = torch.optim.Adam(model.parameters(), speed)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     for step in range(updates):
         if step == updates - updates // 5:
-            optimizer.param_groups[0]["lr"] = speed / 10
+            optimizer.param_groups[0]["lr"] = learning_rate / 10
         optimizer.zero_grad()
         loss(model, *draw(generator)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -54,7 +54,7 @@ def fit(model: Ensemble, draw: Draw, updates: int, speed: float = 3e-3) -> Ensem
 
 
 @torch.no_grad()
-def says(model: Ensemble, x: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+def predictions(model: Ensemble, x: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of x' by each member, (N, ..., D), in units of x."""
     h, scale = model.encode(x), model.normaliser.scale
     error, log_std = model._errors(h, a, h)
@@ -70,23 +70,23 @@ NOISE = torch.tensor([0.1, 0.4])
 
 
 def linear(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """x' = x MATRIX + a PUSH + NOISE * normal, in units far from each other."""
+    """x' = x MATRIX + a PUSH + NOISE * normal; the dimensions have different units."""
     x = torch.randn(256, 2, generator=generator)
     a = 2 * torch.rand(1, 256, 1, generator=generator) - 1
     after = x @ MATRIX + a[0] @ PUSH + NOISE * torch.randn(256, 2, generator=generator)
     return torch.stack([x, after]) * torch.tensor([1.0, 100.0]), a
 
 
-def test_a_linear_gaussian_world_is_learnt_noise_and_all() -> None:
+def test_a_linear_gaussian_system_is_learned_with_its_noise() -> None:
     model = fit(ensemble(2, 1), linear, 500)
     units = torch.tensor([1.0, 100.0])
     x, a = torch.randn(500, 2, generator=rng(9)), 2 * torch.rand(500, 1, generator=rng(8)) - 1
-    mean, std = says(model, x * units, a)
+    mean, std = predictions(model, x * units, a)
     error = mean / units - (x @ MATRIX + a @ PUSH)
     assert error.square().mean().sqrt() < 0.04
-    assert (std.mean(1) / units / NOISE - 1).abs().max() < 0.1  # of every member
-    assert (std.std(1) / units / NOISE).max() < 0.1  # and everywhere
-    # So futures have the right spread: 0.1 after a step from here, and by hand after two.
+    assert (std.mean(1) / units / NOISE - 1).abs().max() < 0.1  # for every member
+    assert (std.std(1) / units / NOISE).max() < 0.1  # and for every x
+    # So imagined trajectories have the right standard deviations after one and two steps.
     h = model.encode(torch.zeros(4000, 2))
     noise = torch.randn(2, 4000, model.noise_dim, generator=rng(7))
     future = imagine(model, h, model.initial_state(h), torch.zeros(2, 4000, 1), noise).h
@@ -96,7 +96,7 @@ def test_a_linear_gaussian_world_is_learnt_noise_and_all() -> None:
 
 
 def two_regions(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """x' = sin 3x + noise, seen between 1 and 2 where it is loud, and -2 and -1 where it is not."""
+    """x' = sin 3x + noise, with data in [1, 2], where noise is large, and in [-2, -1]."""
     side = 2 * torch.randint(0, 2, (256, 1), generator=generator) - 1
     x = side * (1 + torch.rand(256, 1, generator=generator))
     a = 2 * torch.rand(1, 256, 1, generator=generator) - 1
@@ -104,38 +104,38 @@ def two_regions(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.stack([x, torch.sin(3 * x) + noise]), a
 
 
-def test_members_disagree_where_there_were_no_data_and_not_where_there_is_noise() -> None:
+def test_members_disagree_where_there_are_no_data_but_not_because_of_noise() -> None:
     model = fit(ensemble(), two_regions, 400)
     quiet, loud = torch.linspace(-1.8, -1.2, 7), torch.linspace(1.2, 1.8, 7)
     between, beyond = torch.linspace(-0.3, 0.3, 7), torch.linspace(2.8, 3.4, 7)
     x = torch.stack([quiet, loud, between, beyond]).unsqueeze(-1)
-    mean, std = says(model, x, torch.zeros(4, 7, 1))
+    mean, std = predictions(model, x, torch.zeros(4, 7, 1))
     disagreement, noise = mean.std(0).mean((1, 2)), std.mean((0, 2, 3))
     seen = disagreement[:2].max()
     assert disagreement[2] > 1.5 * seen
     assert disagreement[3] > 1.5 * seen
     assert float(noise[0]) == pytest.approx(0.05, rel=0.25)
     assert float(noise[1]) == pytest.approx(0.3, rel=0.15)
-    assert noise[1] > 3 * seen  # noise is not taken for ignorance
+    assert noise[1] > 3 * seen  # noise is not learned as disagreement
 
 
-# What z does with it
+# The latent z
 
 
 def constants(values: list[float], std: float, sampling: str = "ts1") -> Ensemble:
-    """Members that say x' = x + c_i, give or take std, whatever they read."""
+    """Members that predict x' = x + c_i with standard deviation std for all inputs."""
     model = ensemble(members=len(values), sampling=sampling)
     with torch.no_grad():
         model.networks.biases[-1][:, 0, 0] = torch.tensor(values)
-        model.lowest.fill_(math.log(std) - 20)  # neither bound bears on it
+        model.lowest.fill_(math.log(std) - 20)  # bounds without effect
         model.highest.fill_(math.log(std) + 20)
         model.networks.biases[-1][:, 0, 1] = math.log(std)
     return model
 
 
 @pytest.mark.parametrize("sampling", ["ts1", "tsinf"])
-def test_the_spread_of_a_sum_tells_how_members_are_drawn(sampling: str) -> None:
-    """T steps of constants c_i: variance T var(c) if drawn anew, T^2 var(c) if kept."""
+def test_the_variance_of_a_sum_depends_on_how_members_are_sampled(sampling: str) -> None:
+    """T steps of constants c_i: variance T var(c) if resampled, T^2 var(c) if kept."""
     c, T, B = [-0.2, 0.1, 0.4], 6, 20_000
     model = constants(c, 1e-4, sampling)
     h = torch.zeros(B, 1)
@@ -152,7 +152,7 @@ def test_the_spread_of_a_sum_tells_how_members_are_drawn(sampling: str) -> None:
     torch.testing.assert_close(share, torch.full((3,), 1 / 3), atol=0.02, rtol=0)
 
 
-def test_the_member_in_force_stands_in_the_state() -> None:
+def test_the_state_contains_the_current_member() -> None:
     model = constants([0.0, 1.0], 0.5, "tsinf")
     h, a = torch.zeros(50, 1), torch.zeros(50, 1)
     s = model.initial_state(h)
@@ -161,16 +161,16 @@ def test_the_member_in_force_stands_in_the_state() -> None:
     after = model.predict(h, s, z, a)
     assert torch.equal(after[:, 1:], z[:, :2])
     assert 0 < float(z[:, 0].mean()) < 1
-    # What happened is then told by that member, however unlikely, and what happens too.
+    # Prior and posterior keep that member, however unlikely h_next is.
     for found in (model.prior(h, after, a), model.posterior(h, after, a, h + 9)):
         again = found.sample(torch.randn(50, 2, generator=rng(1)))
         assert torch.equal(again[:, :2], z[:, :2])
-    # Once it is seen where this has led, any member may be right again.
+    # After filtering the member is sampled again.
     assert torch.equal(model.filter(h, after, a, h + 1, a[:, 0] == 0), model.initial_state(h + 1))
 
 
 def test_the_posterior_is_bayes_rule() -> None:
-    """x' = x + 0.75 where members say x and x + 1, both with std 0.5: log odds are 1."""
+    """x' = x + 0.75; members predict x and x + 1 with std 0.5: the log odds are 1."""
     model = constants([0.0, 1.0], 0.5)
     h, a = torch.zeros(20_000, 1), torch.zeros(20_000, 1)
     posterior = model.posterior(h, model.initial_state(h), a, h + 0.75)
@@ -182,7 +182,7 @@ def test_the_posterior_is_bayes_rule() -> None:
     torch.testing.assert_close(posterior.mode()[0].detach(), torch.tensor([0.0, 1.0, -0.5]))
 
 
-def test_densities_of_z_where_there_are_any() -> None:
+def test_densities_and_divergences_of_z() -> None:
     model = constants([0.0, 1.0, 2.0, 3.0], 0.5, "tsinf")
     h, a = torch.zeros(1, 1), torch.zeros(1, 1)
     s = model.initial_state(h)
@@ -206,25 +206,27 @@ def test_densities_of_z_where_there_are_any() -> None:
     assert torch.equal(closed.mode(), posterior.mode())
 
 
-# How it learns
+# Training
 
 
-def test_each_member_has_data_of_its_own() -> None:
-    """A transition counts the same whenever it is drawn, for each member otherwise."""
+def test_each_member_has_its_own_bootstrap_weights() -> None:
+    """A transition has the same weight whenever it is sampled, and another for each member."""
     model = ensemble(2, 1, members=3)
     x, a = torch.randn(3, 4000, 2, generator=rng()), torch.randn(2, 4000, 1, generator=rng(1))
-    shares = model._shares(x, a)
-    assert shares.shape == (3, 2, 4000)
-    torch.testing.assert_close(shares.mean((1, 2)), torch.ones(3), atol=0.05, rtol=0)
-    torch.testing.assert_close(shares.var((1, 2)), torch.ones(3), atol=0.15, rtol=0)
-    related = torch.corrcoef(shares.flatten(1))
+    weights = model._bootstrap_weights(x, a)
+    assert weights.shape == (3, 2, 4000)
+    torch.testing.assert_close(weights.mean((1, 2)), torch.ones(3), atol=0.05, rtol=0)
+    torch.testing.assert_close(weights.var((1, 2)), torch.ones(3), atol=0.15, rtol=0)
+    related = torch.corrcoef(weights.flatten(1))
     assert (related - torch.eye(3)).abs().max() < 0.05
     elsewhere = torch.randperm(4000, generator=rng(2))
-    assert torch.equal(model._shares(x[1:, elsewhere], a[1:, elsewhere]), shares[:, 1:, elsewhere])
+    assert torch.equal(
+        model._bootstrap_weights(x[1:, elsewhere], a[1:, elsewhere]), weights[:, 1:, elsewhere]
+    )
     moved = x.clone()
-    moved[2, 0, 0] += 1e-6  # another transition, if ever so like it
-    assert not torch.equal(model._shares(moved, a)[:, 1, 0], shares[:, 1, 0])
-    assert not torch.equal(ensemble(2, 1, seed=1, members=3)._shares(x, a), shares)
+    moved[2, 0, 0] += 1e-6  # a slightly different transition
+    assert not torch.equal(model._bootstrap_weights(moved, a)[:, 1, 0], weights[:, 1, 0])
+    assert not torch.equal(ensemble(2, 1, seed=1, members=3)._bootstrap_weights(x, a), weights)
 
 
 def test_the_standard_deviation_stays_within_its_bounds() -> None:
@@ -239,8 +241,7 @@ def batch(T: int = 2) -> tuple[Tensor, Tensor]:
     return torch.randn(T + 1, 16, 2, generator=rng()), torch.randn(T, 16, 1, generator=rng(1))
 
 
-def test_every_step_of_a_window_is_a_lesson() -> None:
-    """Of what was seen, and none counts more: the loss of a window is the mean of its steps'."""
+def test_the_loss_of_a_window_is_the_mean_over_its_steps() -> None:
     model = ensemble(2, 1, bounds=0.0)
     with torch.no_grad():
         model.networks.weights[-1].normal_(generator=rng())
@@ -253,10 +254,10 @@ def test_every_step_of_a_window_is_a_lesson() -> None:
     ("flag", "value"),
     [("members", 4), ("width", 16), ("layers", 1), ("weight", 2.0), ("bounds", 1.0)],
 )
-def test_every_setting_changes_what_is_learnt(flag: str, value: float) -> None:
+def test_every_setting_changes_the_loss(flag: str, value: float) -> None:
     settings: dict[str, Any] = {flag: value}
-    normal, changed = loss(ensemble(2, 1), *batch()), loss(ensemble(2, 1, **settings), *batch())
-    assert not torch.equal(normal, changed)
+    default, changed = loss(ensemble(2, 1), *batch()), loss(ensemble(2, 1, **settings), *batch())
+    assert not torch.equal(default, changed)
 
 
 def test_every_setting_is_tested() -> None:
@@ -264,7 +265,7 @@ def test_every_setting_is_tested() -> None:
     assert tested == set(EnsembleConfig.model_fields)
 
 
-def test_one_member_is_a_plain_probabilistic_network() -> None:
+def test_one_member_is_a_single_probabilistic_network() -> None:
     model = ensemble(2, 1, members=1)
     x, a = batch()
     assert torch.isfinite(loss(model, x, a))
@@ -273,7 +274,9 @@ def test_one_member_is_a_plain_probabilistic_network() -> None:
     assert torch.equal(z, torch.tensor([1.0, 0.0, 0.0]).expand(16, 3))
 
 
-def test_a_run_trains_it_and_it_acts(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
+def test_a_run_trains_it_and_the_saved_agent_acts(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
     settings = [s for s in small if not s.startswith("model.")]
     own = ["model.kind=ensemble", "model.width=16", "planner.latent_samples=3", "steps=60"]
     trainer = Trainer(resolve(toy, [*settings, *own]), tmp_path, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""The latent variable: every kind against torch.distributions, and as a function of its noise."""
+"""The latent variable: each kind against torch.distributions, and as a function of noise."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ LEAD = (2, 3)
 
 
 def pair(kind: str, seed: int = 0) -> tuple[LatentDistribution, Distribution]:
-    """A distribution of ours, and the same one of PyTorch."""
+    """One of our distributions, and the same of PyTorch."""
     if kind == "gaussian":
         mean, raw = torch.randn(2, *LEAD, 4, generator=rng(seed)).unbind()
         std = raw.exp()
@@ -38,12 +38,12 @@ def pair(kind: str, seed: int = 0) -> tuple[LatentDistribution, Distribution]:
 
 
 def value(kind: str, theirs: Distribution, z: Tensor) -> Tensor:
-    """Ours is flat, PyTorch's categorical is not."""
+    """z in the shape that PyTorch expects: its categorical is not flat."""
     return z if kind == "gaussian" else z.reshape(*z.shape[:-1], *theirs.event_shape)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])
-def test_log_prob_and_kl_are_those_of_torch(kind: str) -> None:
+def test_log_prob_and_kl_equal_those_of_torch(kind: str) -> None:
     ours, theirs = pair(kind)
     other, their_other = pair(kind, seed=1)
     width = 4 if kind == "gaussian" else 3
@@ -56,7 +56,7 @@ def test_log_prob_and_kl_are_those_of_torch(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])
-def test_no_z_is_likelier_than_the_mode(kind: str) -> None:
+def test_no_z_is_more_likely_than_the_mode(kind: str) -> None:
     ours, theirs = pair(kind)
     torch.testing.assert_close(value(kind, theirs, ours.mode()), theirs.mode)
     width = 4 if kind == "gaussian" else 3
@@ -73,8 +73,8 @@ def test_no_z_is_likelier_than_the_mode(kind: str) -> None:
         CategoricalLatentConfig(groups=1, classes=2),
     ],
 )
-def test_standard_normal_noise_gives_the_distribution(config: Config) -> None:
-    """By the law of large numbers -log p of what was sampled is the entropy, on average."""
+def test_samples_have_the_entropy_of_the_distribution(config: Config) -> None:
+    """The mean of -log p over samples is the entropy."""
     ours = config.distribution(torch.randn(config.parameters, generator=rng()))
     count = 20_000
     noise = torch.randn(count, config.noise, generator=rng(1))
@@ -102,7 +102,7 @@ def test_gaussian_sample_is_scaled_and_shifted_noise() -> None:
     assert by_std.tolist() == noise.tolist()
 
 
-def test_categorical_samples_as_often_as_probable() -> None:
+def test_categorical_samples_have_the_right_frequencies() -> None:
     probs = torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.0, 0.5]])
     noise = torch.randn(40_000, 2, generator=rng())
     z = Categorical(probs.log().expand(40_000, 2, 3)).sample(noise).view(-1, 2, 3)
@@ -115,7 +115,7 @@ def test_categorical_samples_as_often_as_probable() -> None:
 
 
 def every_value(groups: int, classes: int) -> Tensor:
-    """All that a categorical z can be (number, Z)."""
+    """All values (number, Z) of a categorical z."""
     index = torch.cartesian_prod(*[torch.arange(classes)] * groups).reshape(-1, groups)
     return F.one_hot(index, classes).flatten(-2).float()
 
@@ -131,7 +131,7 @@ def test_categorical_sample_is_exactly_one_hot_even_for_extreme_noise() -> None:
             assert (z.view(6, 3, 5)[..., end] == 1).all()
 
 
-def test_more_noise_never_gives_an_earlier_class() -> None:
+def test_the_class_increases_with_the_noise() -> None:
     logits = torch.randn(4, 8, generator=rng()).expand(200, 4, 8)
     noise = torch.linspace(-4, 4, 200)[:, None].expand(200, 4)
     index = Categorical(logits).sample(noise).view(200, 4, 8).argmax(-1)
@@ -139,8 +139,8 @@ def test_more_noise_never_gives_an_earlier_class() -> None:
     assert (index.amax(0) > index.amin(0)).all()
 
 
-def test_categorical_gradient_is_exact_on_average_for_a_quadratic_loss() -> None:
-    """Over all nine values of z. Straight through alone is far off."""
+def test_categorical_gradient_is_unbiased_for_a_quadratic_loss() -> None:
+    """The expectation is over all nine values of z. Straight-through alone is biased."""
     logits = torch.randn(2, 3, generator=rng()).double().requires_grad_()
     square, linear = torch.randn(6, 6, generator=rng(1)).double(), torch.randn(6).double()
 
@@ -162,7 +162,7 @@ def test_categorical_gradient_is_exact_on_average_for_a_quadratic_loss() -> None
     torch.testing.assert_close(estimate, torch.autograd.grad(expected, [logits])[0])
 
 
-def test_gradient_of_the_mode_passes_straight_through() -> None:
+def test_the_gradient_of_the_mode_is_straight_through() -> None:
     logits = torch.randn(5, 2, 3, generator=rng(), requires_grad=True)
     weight = torch.randn(5, 6, generator=rng(1))
     (through,) = torch.autograd.grad((Categorical(logits).mode() * weight).sum(), [logits])
@@ -172,7 +172,7 @@ def test_gradient_of_the_mode_passes_straight_through() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "categorical"])
-def test_detached_distributions_are_the_same_but_closed(kind: str) -> None:
+def test_detached_distributions_are_equal_and_have_no_gradient(kind: str) -> None:
     ours, _ = pair(kind)
     fields = [u.requires_grad_() for u in vars(ours).values()]
     closed = ours.detach()
@@ -183,7 +183,7 @@ def test_detached_distributions_are_the_same_but_closed(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("groups", "classes"), [(1, 2), (1, 5), (3, 2), (2, 4)])
-def test_all_values_together_have_the_whole_of_the_probability(groups: int, classes: int) -> None:
+def test_the_probabilities_of_all_values_sum_to_one(groups: int, classes: int) -> None:
     z = Categorical(torch.randn(groups, classes, generator=rng()))
     values = every_value(groups, classes)
     assert values.shape == (classes**groups, groups * classes)
@@ -192,7 +192,7 @@ def test_all_values_together_have_the_whole_of_the_probability(groups: int, clas
     torch.testing.assert_close(z.log_prob(values).exp().sum(), torch.tensor(1.0))
 
 
-def test_no_latent_is_one_sure_value_of_width_zero() -> None:
+def test_no_latent_has_size_zero_and_probability_one() -> None:
     z = NoLatent(torch.zeros(*LEAD, 0))
     assert z.sample(torch.randn(*LEAD, 0)).shape == (*LEAD, 0)
     assert z.mode().shape == (*LEAD, 0)
@@ -201,7 +201,7 @@ def test_no_latent_is_one_sure_value_of_width_zero() -> None:
     assert z.detach().mode().shape == (*LEAD, 0)
 
 
-def test_what_cannot_be_done_says_so() -> None:
+def test_the_kl_of_different_kinds_is_refused() -> None:
     gaussian = Gaussian(torch.zeros(2), torch.ones(2))
     categorical = Categorical(torch.zeros(1, 2))
     for one, other in ((gaussian, categorical), (categorical, gaussian)):
@@ -209,7 +209,7 @@ def test_what_cannot_be_done_says_so() -> None:
             one.kl(other)
 
 
-def test_gaussian_config_starts_near_the_unit_gaussian_and_keeps_a_width() -> None:
+def test_gaussian_config_starts_near_the_standard_normal_and_has_a_least_std() -> None:
     config = GaussianLatentConfig(dim=2, min_std=0.25)
     assert (config.width, config.noise, config.parameters) == (2, 2, 4)
     z = config.distribution(torch.tensor([[0.0, 3.0, 0.0, -100.0]]))
@@ -220,19 +220,19 @@ def test_gaussian_config_starts_near_the_unit_gaussian_and_keeps_a_width() -> No
     assert start - 0.25 == pytest.approx(1, abs=0.001)
 
 
-def test_categorical_config_mixes_in_the_uniform() -> None:
+def test_categorical_config_mixes_in_the_uniform_distribution() -> None:
     config = CategoricalLatentConfig(groups=2, classes=4, uniform=0.2)
     assert (config.width, config.noise, config.parameters) == (8, 2, 8)
     z = config.distribution(torch.tensor([[100.0, 0, 0, 0, 1, 1, 1, 1]]))
     assert isinstance(z, Categorical)
     expected = [[[0.85, 0.05, 0.05, 0.05], [0.25] * 4]]
     torch.testing.assert_close(z.log_probs.exp(), torch.tensor(expected))
-    # However far apart two networks push their distributions, the KL stays finite.
+    # The KL is finite however different the logits are.
     far = config.distribution(torch.tensor([[-1e4, 1e4, 0, 0, 1, 1, 1, 1]]))
     assert 0 < float(z.kl(far)) < math.log(1 / 0.05)
 
 
-def test_no_latent_config_has_no_width() -> None:
+def test_no_latent_config_has_size_zero() -> None:
     config = NoLatentConfig()
     assert (config.width, config.noise, config.parameters) == (0, 0, 0)
     assert isinstance(config.distribution(torch.zeros(*LEAD, 0)), NoLatent)
@@ -264,6 +264,6 @@ def test_kind_chooses_the_config(given: dict[str, Any], expected: Config) -> Non
         {"kind": "none", "kl_weight": -0.1},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(given: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CONFIG.validate_python(given)

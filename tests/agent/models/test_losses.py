@@ -1,4 +1,4 @@
-"""Losses, each against numbers worked out by hand or a closed form."""
+"""Losses, each against values computed by hand or a closed form."""
 
 import math
 
@@ -21,7 +21,7 @@ ALL = torch.ones(3, 1, dtype=torch.bool)
 NEVER = torch.zeros(3, 1)
 
 
-def test_step_weights_decay_sum_to_one_and_skip_what_is_not_valid() -> None:
+def test_step_weights_decay_sum_to_one_and_are_zero_where_not_valid() -> None:
     valid = torch.tensor([[True, True], [True, False], [True, False]])
     weights = losses.step_weights(valid, 0.5)
     torch.testing.assert_close(weights, torch.tensor([[4, 4], [2, 0], [1, 0]]) / 7)
@@ -39,12 +39,12 @@ def test_consistency_is_the_mean_square_over_dimensions() -> None:
     torch.testing.assert_close(losses.consistency(predicted, target), column(7.5, 1.0))
 
 
-def test_kl_is_shared_out_between_prior_and_posterior() -> None:
+def test_kl_gradients_are_balanced_between_prior_and_posterior() -> None:
     q_mean = torch.tensor([1.0], requires_grad=True)
     p_mean = torch.tensor([0.0], requires_grad=True)
     one = torch.ones(1)
     posterior, prior = Gaussian(q_mean, one), Gaussian(p_mean, one)
-    loss, kl = losses.latent_kl(posterior, prior, free=0.1, prior_share=0.75)
+    loss, kl = losses.latent_kl(posterior, prior, free_bits=0.1, prior_share=0.75)
     assert float(loss.detach()) == pytest.approx(0.5)  # KL(N(1,1) || N(0,1))
     assert float(kl) == pytest.approx(0.5)
     assert not kl.requires_grad
@@ -53,12 +53,12 @@ def test_kl_is_shared_out_between_prior_and_posterior() -> None:
     assert float(by_p) == pytest.approx(-0.75)
 
 
-def test_kl_below_the_free_bits_pulls_nobody() -> None:
+def test_kl_below_the_free_bits_has_no_gradient() -> None:
     q_mean = torch.tensor([[0.1], [1.0]], requires_grad=True)
     p_mean = torch.zeros(2, 1, requires_grad=True)
     one = torch.ones(2, 1)
     pair = Gaussian(q_mean, one), Gaussian(p_mean, one)
-    loss, kl = losses.latent_kl(*pair, free=0.2, prior_share=0.75)
+    loss, kl = losses.latent_kl(*pair, free_bits=0.2, prior_share=0.75)
     torch.testing.assert_close(kl, torch.tensor([0.005, 0.5]))
     torch.testing.assert_close(loss, torch.tensor([0.2, 0.5]))
     by_q, by_p = torch.autograd.grad(loss.sum(), [q_mean, p_mean])
@@ -70,7 +70,7 @@ def test_kl_of_the_other_kinds() -> None:
     q = Categorical(torch.tensor([[0.5, 0.5], [1.0, 1e-9]]).log())
     p = Categorical(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log())
     expected = 0.5 * math.log(2) + 0.5 * math.log(2 / 3) + math.log(2)
-    loss, kl = losses.latent_kl(q, p, free=0.0, prior_share=0.3)
+    loss, kl = losses.latent_kl(q, p, free_bits=0.0, prior_share=0.3)
     assert float(kl) == pytest.approx(expected, abs=1e-5)
     assert float(loss) == pytest.approx(expected, abs=1e-5)
     nothing = NoLatent(torch.zeros(3, 0))
@@ -78,7 +78,7 @@ def test_kl_of_the_other_kinds() -> None:
 
 
 def test_variance_hinge_by_hand() -> None:
-    # Columns of deviation 2, 0.5 and 0; only what lies below 1 is pushed.
+    # Columns of standard deviation 2, 0.5 and 0; only those below 1 have a loss.
     unit = torch.tensor([1.0, -1, 1, -1]) * math.sqrt(3) / 2
     h = torch.stack([2 * unit, 0.5 * unit, torch.full((4,), 7.0)], 1)
     expected = (0 + (1 - math.sqrt(0.25 + 1e-4)) + (1 - 0.01)) / 3
@@ -101,8 +101,10 @@ def test_covariance_by_hand() -> None:
 
 
 def gaussian_distance(scale: float) -> float:
-    """Of N(0, scale^2) to N(0, 1): the integral of (f(t) - g(t))^2 g(t) / sqrt(2 pi), with f
-    and g their characteristic functions."""
+    """Distance of N(0, scale^2) to N(0, 1), in closed form.
+
+    It is the integral of (f(t) - g(t))^2 g(t) / sqrt(2 pi), with characteristic functions f and g.
+    """
     between = 2 / math.sqrt(scale**2 + 2)
     return 1 / math.sqrt(2 * scale**2 + 1) - between + 1 / math.sqrt(3)
 
@@ -125,7 +127,7 @@ def test_sigreg_of_gaussians_is_the_closed_form(scale: float) -> None:
 
 
 @pytest.mark.parametrize("flaw", ["line", "shift", "two points", "one dimension dead"])
-def test_sigreg_sees_what_is_not_an_isotropic_gaussian(flaw: str) -> None:
+def test_sigreg_detects_what_is_not_an_isotropic_gaussian(flaw: str) -> None:
     h, directions = torch.randn(4000, 8, generator=rng()), torch.randn(8, 64, generator=rng(1))
     good = losses.sigreg(h, directions)
     bad = {
@@ -147,7 +149,7 @@ def test_sigreg_pushes_a_collapsed_embedding_apart() -> None:
     torch.testing.assert_close(torch.cov(h.detach().T), torch.eye(4), atol=0.25, rtol=0)
 
 
-def test_pure_losses_leave_their_arguments_alone() -> None:
+def test_losses_do_not_change_their_arguments() -> None:
     h = torch.randn(16, 4, generator=rng())
     before = h.clone()
     losses.variance(h), losses.covariance(h), losses.sigreg(h, h.T @ F.normalize(h))

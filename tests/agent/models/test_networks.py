@@ -1,4 +1,4 @@
-"""Building blocks, against hand arithmetic, NumPy and the plain PyTorch they stand for."""
+"""Building blocks, against values computed by hand, NumPy and plain PyTorch."""
 
 import math
 from typing import Any
@@ -25,14 +25,14 @@ from worldplan.planners.actions import squash
 
 
 def stir(module: nn.Module) -> None:
-    """Gives every parameter a value that matters."""
+    """Adds noise to all parameters, so that none is zero."""
     generator = rng(9)
     with torch.no_grad():
         for p in module.parameters():
             p.add_(0.3 * torch.randn(p.shape, generator=generator))
 
 
-def test_symlog_by_hand_and_back() -> None:
+def test_symlog_by_hand_and_its_inverse() -> None:
     x = torch.tensor([0.0, math.e - 1, 1 - math.e, math.e**3 - 1])
     torch.testing.assert_close(symlog(x), torch.tensor([0.0, 1.0, -1.0, 3.0]))
     y = torch.tensor([-1e6, -3.0, -1e-6, 0.0, 0.5, 1e4])
@@ -48,7 +48,7 @@ def test_two_hot_code_by_hand() -> None:
     torch.testing.assert_close(code.decode(half), torch.tensor(math.exp(0.5) - 1))
 
 
-def test_two_hot_code_holds_the_largest_value_it_can() -> None:
+def test_two_hot_code_clips_values_beyond_its_limit() -> None:
     code = TwoHot(bins=5, limit=2.0)
     far = torch.tensor([-1e9, -8.0, 8.0, 1e9])
     expected = torch.tensor([[1, 0, 0, 0, 0]] * 2 + [[0, 0, 0, 0, 1]] * 2, dtype=torch.float32)
@@ -78,13 +78,13 @@ def test_simnorm_makes_simplices() -> None:
     y = SimNorm(8)(x)
     assert y.shape == x.shape
     assert (y > 0).all()
-    # Three simplices of eight: the members of one stand three apart.
+    # Three simplices of eight classes: those of one simplex are three apart.
     for j in range(3):
         torch.testing.assert_close(y[..., j::3], x[..., j::3].softmax(-1))
     torch.testing.assert_close(y.sum(-1), torch.full((2, 5), 3.0))
 
 
-def test_mlp_is_linear_norm_silu_and_a_linear_layer_last() -> None:
+def test_mlp_is_layers_of_linear_norm_and_silu_and_a_linear_layer() -> None:
     mlp = MLP(3, 2, 7, 2)
     stir(mlp)
     x = torch.randn(4, 5, 3, generator=rng())
@@ -116,8 +116,8 @@ def test_ensemble_equals_its_members_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("members", [[0] * 70, [2] * 40 + [0] * 33, [0, 1, 2] * 23, [1]])
-def test_asking_one_member_equals_asking_all(members: list[int]) -> None:
-    """Whoever is asked how often: none at all, fewer rows than a block has, or more."""
+def test_of_one_equals_evaluating_all_members_and_selecting(members: list[int]) -> None:
+    """Members with no rows, with fewer rows than a block, and with more."""
     ensemble = EnsembleMLP(3, 4, 2, width=8, layers=2)
     stir(ensemble)
     x = torch.randn(len(members), 4, generator=rng(), requires_grad=True)
@@ -135,7 +135,7 @@ def test_asking_one_member_equals_asking_all(members: list[int]) -> None:
     torch.testing.assert_close(lead, one.unsqueeze(1))
 
 
-def test_frozen_ensemble_passes_the_inputs_gradient_alone() -> None:
+def test_a_frozen_ensemble_has_gradients_for_its_input_only() -> None:
     net = EnsembleMLP(members=2, inputs=4, outputs=1, width=6, layers=2)
     stir(net)
     x = torch.randn(5, 4, generator=rng(), requires_grad=True)
@@ -149,7 +149,7 @@ def test_frozen_ensemble_passes_the_inputs_gradient_alone() -> None:
 
 
 def pieces() -> tuple[Normaliser, Tensor]:
-    """A normaliser that saw observations in pieces, and all of them."""
+    """A normaliser that was updated with pieces of a batch, and the batch."""
     scale, shift = torch.tensor([3.0, 0.01, 200.0]), torch.tensor([-5.0, 0.0, 1e4])
     x = torch.randn(300, 3, generator=rng()) * scale + shift
     normaliser = Normaliser(3)
@@ -158,7 +158,7 @@ def pieces() -> tuple[Normaliser, Tensor]:
     return normaliser, x
 
 
-def test_normaliser_has_the_mean_and_deviation_of_all_it_saw() -> None:
+def test_normaliser_has_the_mean_and_standard_deviation_of_all_observations() -> None:
     normaliser, x = pieces()
     exact = x.double().numpy()
     np.testing.assert_allclose(normaliser.shift.numpy(), exact.mean(0), rtol=1e-6)
@@ -169,10 +169,10 @@ def test_normaliser_has_the_mean_and_deviation_of_all_it_saw() -> None:
     torch.testing.assert_close(normaliser.inverse(y), x)
 
 
-def test_normaliser_lives_in_the_state_dict() -> None:
+def test_the_state_of_the_normaliser_is_in_its_state_dict() -> None:
     normaliser, x = pieces()
     other = Normaliser(3)
-    assert torch.equal(other(x), x.clamp(-10, 10))  # saw nothing: changes nothing but the clip
+    assert torch.equal(other(x), x.clamp(-10, 10))  # without observations it only clips
     other.load_state_dict(normaliser.state_dict())
     assert torch.equal(other(x), normaliser(x))
     for n in (normaliser, other):
@@ -180,10 +180,10 @@ def test_normaliser_lives_in_the_state_dict() -> None:
     assert torch.equal(other(x), normaliser(x))
 
 
-def test_normaliser_clips_and_leaves_alone_what_never_moved() -> None:
+def test_normaliser_clips_and_does_not_scale_constant_dimensions() -> None:
     normaliser = Normaliser(2, clip=5.0)
     normaliser.update(torch.tensor([[1.0, 7.0]]))
-    assert torch.equal(normaliser.scale, torch.ones(2))  # one observation has no spread
+    assert torch.equal(normaliser.scale, torch.ones(2))  # one observation has no variance
     normaliser.update(torch.tensor([[3.0, 7.0]]))
     assert normaliser(torch.tensor([[2.5, 7.5]])).tolist() == [[0.5, 0.5]]
     assert normaliser(torch.tensor([[1e3, -1e3]])).tolist() == [[5.0, -5.0]]
@@ -202,11 +202,11 @@ def test_squash_is_the_tanh_of_a_gaussian() -> None:
     assert log_prob.shape == (4, 5)
 
 
-def test_squash_far_out_stays_finite() -> None:
+def test_squash_is_finite_for_large_means() -> None:
     mean = torch.tensor([[-50.0], [50.0]], requires_grad=True)
     action, log_prob = squash(mean, torch.full((2, 1), -1.0), torch.zeros(2, 1))
     assert action.abs().tolist() == [[1.0], [1.0]]
-    # log(1 - tanh(u)^2) = log 4 - 2|u| out there.
+    # log(1 - tanh(u)^2) = log 4 - 2|u| for large |u|.
     expected = 1 - 0.5 * math.log(2 * math.pi) - (math.log(4) - 100)
     torch.testing.assert_close(log_prob, torch.full((2,), expected))
     (gradient,) = torch.autograd.grad(log_prob.sum(), [mean])

@@ -1,4 +1,4 @@
-"""The simulator as a world model: scores of plans, and how it is run and stored."""
+"""The simulator as a world model: scores of plans, and how runs use it."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from worldplan.envs import EnvConfig, EnvironmentSpec, Simulator, make_env, make
 
 PENDULUM = EnvConfig(id="InvertedPendulum-v5", observe="state")
 BASE = {"task": "pendulum", "env": {"id": PENDULUM.id}, "solved": 30.0}
-# Small pushes, not far ahead: the pole falls after some ten steps of large ones.
+# Small actions: with large ones the pole falls after about ten steps.
 SEARCH = {"samples": 32, "elites": 4, "horizon": 10, "initial_std": 0.3}
 SETTINGS = ["model.kind=simulator", "model.threads=1", "compile=off", "threads=1"]
 
@@ -36,9 +36,8 @@ def states(number: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([env.reset(seed=seed)[0] for seed in range(number)]))
 
 
-def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
-    """Pushed to one side the pole falls at a step that the environment knows; reward is 1 a step
-    until then, and nothing comes after."""
+def test_the_score_of_a_plan_is_its_discounted_return_until_the_pole_falls() -> None:
+    """The reward is 1 per step until the environment terminates, and 0 after that."""
     made, x = agent(discount=0.9), states(2)
     actions = torch.stack([torch.ones(60, 1), torch.zeros(60, 1)], 1)
     score = made.controller.score(x, x, actions, torch.zeros(60, 2, 0))
@@ -55,8 +54,8 @@ def test_a_plan_is_worth_its_discounted_rewards_until_the_pole_falls() -> None:
         torch.testing.assert_close(float(score[row]), total, rtol=1e-5, atol=1e-5)
 
 
-def test_chance_is_z() -> None:
-    """Straight over the bridge of Gusts: six decisions and the prize, or a fall in the fourth."""
+def test_random_events_are_a_function_of_z() -> None:
+    """Straight over the bridge of Gusts: the goal after six decisions, or a fall in the fourth."""
     env = EnvConfig(id="worldplan/Gusts-v0", kwargs={"start": 0.0, "gust": 0.2}, observe="state")
     model = {"kind": "simulator", "threads": 1}
     config = AgentConfig.model_validate({"model": model, "proposals": 0, "discount": 0.9})
@@ -64,7 +63,7 @@ def test_chance_is_z() -> None:
     x = torch.from_numpy(make_env(env).reset(seed=0)[0]).expand(3, -1)
     noise = torch.zeros(8, 3, 1)
     noise[3, :2, 0] = torch.special.ndtri(torch.tensor([0.19, 0.21]))
-    noise[2, 2] = noise[4, 2] = -3  # off the bridge, or when its chance is over
+    noise[2, 2] = noise[4, 2] = -3  # not on the bridge, or not its first decision there
     score = made.controller.score(x, x, torch.zeros(8, 3, 1), noise)
     cost = [0.15 * sum(0.9**k for k in range(n)) for n in (4, 6)]
     torch.testing.assert_close(
@@ -72,7 +71,7 @@ def test_chance_is_z() -> None:
     )
 
 
-def test_a_future_at_once_is_the_future_step_by_step() -> None:
+def test_a_rollout_equals_single_predictions() -> None:
     made, x = agent(), states(3)
     actions = torch.rand(3, 4, 1, generator=torch.Generator().manual_seed(0)) - 0.5
     s = x
@@ -83,8 +82,8 @@ def test_a_future_at_once_is_the_future_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mppi", "cem", "icem"])
-def test_every_planner_that_refines_its_search_balances_the_pole(kind: str) -> None:
-    """For 60 steps; without planning it falls within some ten."""
+def test_iterative_planners_balance_the_pole(kind: str) -> None:
+    """For 60 steps. With random actions it falls."""
     made, env = agent(planner={"kind": kind, **SEARCH}), make_env(PENDULUM)
     for actor, lasts in (("planner", True), ("random", False)):
         x, _ = env.reset(seed=3)
@@ -98,17 +97,17 @@ def test_every_planner_that_refines_its_search_balances_the_pole(kind: str) -> N
         assert terminated != lasts
 
 
-def test_a_simulation_that_breaks_is_no_plan(
+def test_planning_from_an_unstable_state_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it stands
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT to the working directory
     made, x = agent(), states(1)
     x[0, 1 + 2] = 1e12
     with pytest.raises(FloatingPointError):
         take(made, x, initial(made, 1), torch.Generator())
 
 
-def test_it_learns_nothing_and_says_so() -> None:
+def test_methods_that_need_learning_raise() -> None:
     made = agent()
     assert not made.learns
     assert not list(made.model.parameters())
@@ -121,14 +120,14 @@ def test_it_learns_nothing_and_says_so() -> None:
             act()
 
 
-def test_compiling_leaves_it_alone() -> None:
-    """The compiler cannot see into the simulator; asked to, the agent still plans the same."""
+def test_compiling_does_not_change_its_plans() -> None:
+    """The simulator cannot be compiled; with compiling on, the plans are the same."""
     x = states(1)
     plain, compiled = agent(), agent(Execution(compiled=True))
     np.testing.assert_array_equal(plain.act(x.numpy()), compiled.act(x.numpy()))
 
 
-def test_settings_follow_from_the_family() -> None:
+def test_the_family_sets_defaults_of_the_run() -> None:
     run = resolve(BASE, ["model=simulator", "planner=icem", "steps=700"])
     assert (run.env.observe, run.agent.proposals) == ("state", 0)
     planner = run.agent.planner
@@ -137,7 +136,7 @@ def test_settings_follow_from_the_family() -> None:
     assert run.agent.planner.horizon == 7
     run = resolve(BASE, ["steps=700"])
     assert (run.env.observe, run.agent.planner.horizon) == ("observation", 3)
-    # Above what a preset sets for learned models, beneath what the user asks for.
+    # They override those of a preset, and the user's settings override them.
     preset = {**BASE, "agent": {"planner": {"kind": "icem", "horizon": 8, "beta": 3.0}}}
     run = resolve(preset, ["model.kind=simulator"])
     assert (run.agent.planner.kind, run.agent.planner.horizon) == ("icem", 50)
@@ -153,12 +152,12 @@ def test_settings_follow_from_the_family() -> None:
         ("model.width=3", "unknown key 'agent.model.width'"),
     ],
 )
-def test_settings_that_do_not_fit_are_answered(setting: str, answer: str) -> None:
+def test_settings_that_do_not_fit_are_refused(setting: str, answer: str) -> None:
     with pytest.raises(ValueError, match=answer):
         resolve(BASE, ["model.kind=simulator", setting])
 
 
-def test_it_needs_to_know_the_environment() -> None:
+def test_it_needs_the_config_of_the_environment() -> None:
     config = AgentConfig.model_validate({"model": "simulator"})
     with pytest.raises(ValueError, match="needs to know the environment"):
         Agent(config, EnvironmentSpec.vectors(5, 1))
@@ -175,8 +174,8 @@ def test_it_is_evaluated_and_never_trained(tmp_path: Path) -> None:
     assert result.returns.tolist() == [30.0]
 
 
-def test_it_plans_for_a_goal_too() -> None:
-    """As every other model: here for a cart as far to the right as may be."""
+def test_it_plans_for_goals() -> None:
+    """With a goal far to the right it pushes the cart to the right."""
     made, x = agent(planner={"kind": "cem", **SEARCH}), states(1)
     goal, pushes = x[0].numpy().copy(), []
     for side in (30.0, -30.0):

@@ -1,4 +1,4 @@
-"""Gusts: its dynamics, its gusts, and the expected return of each way."""
+"""Gusts: its dynamics, its random gusts, and the return of each route."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ def act(heading: float) -> np.ndarray:
 
 
 def cross(env: FlatEnv, route: Route, seed: int) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """Observations, return and last info of an episode steered by rule."""
+    """Observations, return and last info of an episode that `steer` controls."""
     x, _ = env.reset(seed=seed)
     seen, total, over = [x], 0.0, False
     while not over:
@@ -48,7 +48,7 @@ def cross(env: FlatEnv, route: Route, seed: int) -> tuple[np.ndarray, float, dic
 
 
 def documented(before: np.ndarray, a: float, wind: float) -> list[float]:
-    """A decision by the equation of the class's docstring."""
+    """A decision by the equation in the docstring of the class."""
     (x, y, vx, vy), h, k = before.tolist(), 0.02, 100.0
     ux, uy = 1.25 * math.cos(math.radians(75) * a), 1.25 * math.sin(math.radians(75) * a)
     for _ in range(10):
@@ -63,7 +63,7 @@ def test_it_moves_as_documented(gust: float) -> None:
     env = world(gust=gust, strength=0.4)
     x, _ = env.reset(seed=1)
     np.testing.assert_allclose(x, [0, 0, SPEED, 0])
-    # To and fro, then over the bridge: the fourth decision begins on it and meets its one gust.
+    # The fourth decision is the first that starts on the bridge: it meets the gust.
     for t, a in enumerate([0.2, -0.2, 0.0, 0.0, 0.1]):
         assert (x[0] >= NEAR) == (t >= 3)
         wind = 0.4 * gust * (t == 3)
@@ -77,7 +77,7 @@ def test_it_moves_as_documented(gust: float) -> None:
 
 @pytest.mark.parametrize(("route", "strength"), [("bridge", 3.0), ("bridge", 2.0), ("safe", 3.0)])
 @pytest.mark.parametrize("gust", [0.0, 1.0])
-def test_each_way_is_worth_what_its_closed_form_says(
+def test_the_return_of_each_route_is_its_closed_form(
     route: Route, strength: float, gust: float
 ) -> None:
     seen, total, info = cross(world(gust=gust, strength=strength), route, 0)
@@ -90,7 +90,7 @@ def test_each_way_is_worth_what_its_closed_form_says(
     assert on_land(*seen[-1, :2].tolist()) != fatal
 
 
-def test_worths_at_the_default_gust_are_far_apart_and_risk_turns_them() -> None:
+def test_with_the_default_gust_the_mean_prefers_the_bridge_and_risk_the_safe_way() -> None:
     (safe,) = (r for _, r in outcomes("safe"))
     (no, across), (yes, blown) = outcomes("bridge")
     assert (no, yes) == (0.8, 0.2)
@@ -101,18 +101,18 @@ def test_worths_at_the_default_gust_are_far_apart_and_risk_turns_them() -> None:
     assert no * across + yes * blown < safe - 0.1
 
 
-def test_wind_is_withstood_up_to_the_width_of_the_bridge() -> None:
+def test_a_gust_is_fatal_if_it_moves_the_ball_by_more_than_the_width_of_the_bridge() -> None:
     assert drift(1.0) == pytest.approx(documented(np.zeros(4), 0.0, -1.0)[1])
     assert outcomes("bridge", 0.3, 0.5 / drift(1.0) - 0.01)[1][0] == 0
     assert outcomes("bridge", 0.3, 0.5 / drift(1.0) + 0.01)[1][0] == 0.3
 
 
-def test_gusts_come_as_often_as_they_should_and_cannot_be_foreseen() -> None:
+def test_gusts_have_their_probability_and_are_not_observed_in_advance() -> None:
     env = world(gust=0.3)
     episodes = [cross(env, "bridge", seed) for seed in range(400)]
     fell = np.array([info["fell"] for *_, info in episodes])
     assert fell.mean() == pytest.approx(0.3, abs=3 * math.sqrt(0.3 * 0.7 / 400))
-    # Up to the decision in which it comes, all episodes look the same.
+    # Before the decision with the gust, all episodes have the same observations.
     before = np.stack([seen[:4] for seen, *_ in episodes])
     assert (before == before[0]).all()
     heights = np.array([seen[4, 1] for seen, *_ in episodes])
@@ -138,8 +138,8 @@ def test_the_same_seed_gives_the_same_episode() -> None:
     assert starts[:, 1].max() > SAFE
 
 
-def test_it_cannot_wait() -> None:
-    """However it steers, it comes to the gorge and over or into it: no episode is cut short."""
+def test_every_episode_terminates_whatever_the_actions() -> None:
+    """The ball always crosses the gorge or falls into it: no episode is truncated."""
     env = world(start=None)
     rng = np.random.default_rng(0)
     for seed in range(20):
@@ -154,17 +154,17 @@ def test_it_cannot_wait() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"gust": 1.5}, r"gust must lie in \[0.0, 1.0\], got 1.5; nearest: 1.0"),
-        ({"strength": -1}, r"strength must lie in .* nearest: 0.0"),
-        ({"start": 9.0}, r"start must lie in .* nearest: 2.4"),
+        ({"gust": 1.5}, r"expected gust in \[0.0, 1.0\], got 1.5; nearest: 1.0"),
+        ({"strength": -1}, r"expected strength in .* nearest: 0.0"),
+        ({"start": 9.0}, r"expected start in .* nearest: 2.4"),
         ({"gusts": 0.1}, "cannot be made with"),
     ],
 )
-def test_senseless_settings_are_refused(kwargs: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_refused(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_env(EnvConfig(id=ID, kwargs=kwargs))
 
 
-def test_a_misspelt_own_task_is_answered_with_its_name() -> None:
+def test_a_misspelt_id_of_our_own_tasks_gives_the_nearest() -> None:
     with pytest.raises(ValueError, match="worldplan/Gusts-v0"):
         make_env(EnvConfig(id="worldplan/Gust-v0"))

@@ -1,4 +1,4 @@
-"""The project's tasks with a goal: what their bodies can do, and when a goal is reached."""
+"""Our own tasks with goals: their dynamics, and when a goal is reached."""
 
 import mujoco
 import numpy as np
@@ -11,7 +11,7 @@ from worldplan.envs.tasks.rooms import DOOR, RADIUS, TOLERANCE, WALL, Floats, Tw
 
 
 def put(env: TwoRooms | Reach, *angles_or_place: float) -> None:
-    """There, at rest."""
+    """Moves the body to a state at rest."""
     env.data.qpos[:2] = angles_or_place
     env.data.qvel[:2] = 0
     mujoco.mj_forward(env.model, env.data)
@@ -36,14 +36,14 @@ def test_the_wall_stops_and_the_door_lets_through() -> None:
     assert y == pytest.approx(middle, abs=1e-3)
 
 
-def test_the_ball_moves_as_told_and_slides_along_walls() -> None:
+def test_the_ball_follows_the_action_and_slides_along_walls() -> None:
     env = TwoRooms()
     # 10 frames of 0.02 s at (0.5, -1), less the 0.005 s that it lags behind.
     assert drive(env, [-0.5, 0.0], [0.5, -1.0], 10) == pytest.approx([-0.4025, -0.195], abs=1e-3)
     assert drive(env, [-0.5, 0.9], [0.5, 1.5], 10) == pytest.approx([-0.4025, 0.95], abs=0.02)
 
 
-def test_rooms_set_a_goal_in_the_other_room() -> None:
+def test_the_goal_is_in_the_other_room() -> None:
     env, starts = TwoRooms(), []
     for seed in range(50):
         start, _ = env.reset(seed=seed)
@@ -55,7 +55,7 @@ def test_rooms_set_a_goal_in_the_other_room() -> None:
     assert np.std(starts, axis=0).min() > 0.4
 
 
-def test_a_goal_in_the_rooms_is_reached_within_the_tolerance() -> None:
+def test_the_goal_in_two_rooms_is_reached_within_the_tolerance() -> None:
     env = TwoRooms()
     env.reset(seed=0)
     for away, reached in ((TOLERANCE - 1e-3, True), (TOLERANCE + 1e-3, False)):
@@ -65,7 +65,7 @@ def test_a_goal_in_the_rooms_is_reached_within_the_tolerance() -> None:
         assert (reward, terminated, truncated) == (float(reached), reached, False)
 
 
-def test_reach_is_at_its_goal_in_its_goals_posture() -> None:
+def test_reach_terminates_in_the_posture_of_the_goal() -> None:
     env = Reach()
     for seed in range(20):
         start, _ = env.reset(seed=seed)
@@ -89,7 +89,7 @@ def test_reach_is_at_its_goal_in_its_goals_posture() -> None:
 
 
 @pytest.mark.parametrize(("name", "decisions"), [("TwoRooms", 40), ("Reach", 25)])
-def test_they_are_made_by_id_and_repeat_by_seed(name: str, decisions: int) -> None:
+def test_tasks_are_made_by_id_and_depend_on_their_seed(name: str, decisions: int) -> None:
     repeat = {"TwoRooms": 5, "Reach": 2}[name]
     config = EnvConfig(id=f"worldplan/{name}-v0", action_repeat=repeat)
     env = make_vector(config, 2)
@@ -105,5 +105,5 @@ def test_they_are_made_by_id_and_repeat_by_seed(name: str, decisions: int) -> No
         make_env(EnvConfig(id=f"worldplan/{name}-v1"))
 
 
-def test_other_tasks_set_no_goal() -> None:
+def test_other_tasks_have_no_goal() -> None:
     assert make_vector(EnvConfig(id="Reacher-v5"), 1).goals() is None
