@@ -28,10 +28,15 @@ def iqm(x: npt.ArrayLike) -> float:
     Raises:
         ValueError: `x` is empty or not finite, as in all functions here.
     """
+    return float(iqm_of_columns(_values(x)))
+
+
+def iqm_of_columns(x: Floats) -> Floats:
+    """Interquartile means (...) of the columns of `x` (N, ...), all of them finite; see `iqm`."""
     from scipy.stats import trim_mean
 
     # Four copies of each value: a quarter of them is a whole number.
-    return float(trim_mean(np.repeat(_values(x), 4), 0.25))
+    return np.asarray(trim_mean(np.repeat(x, 4, axis=0), 0.25))
 
 
 def bootstrap_ci(

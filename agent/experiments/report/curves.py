@@ -16,7 +16,7 @@ import numpy.typing as npt
 from omegaconf import OmegaConf
 
 from worldplan.agent.config.names import dotted
-from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm
+from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
 from worldplan.agent.training.curve import read_curve
 
@@ -175,9 +175,9 @@ def over_tasks(groups: Sequence[Group]) -> tuple[Floats, Floats, Floats, Floats]
     draws = []
     for _ in range(1000):
         again = [values[rng.integers(len(values), size=len(values))] for values in tasks]
-        draws.append([iqm(column) for column in np.concatenate(again).T])
+        draws.append(iqm_of_columns(np.concatenate(again)))
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    middle = np.array([iqm(column) for column in np.concatenate(tasks).T])
+    middle = iqm_of_columns(np.concatenate(tasks))
     return frames, middle, low, high
 
 
