@@ -21,10 +21,8 @@ class ActionSpace(Protocol):
     def executable(self, actions: Tensor) -> Tensor:
         """The nearest actions (..., A) that can be executed as they are."""
 
-    def random(
-        self, shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
-    ) -> Tensor:
-        """Actions (*shape, A), each as likely as any other."""
+    def random(self, noise: Tensor) -> Tensor:
+        """Actions (..., A), each as likely as any other, for standard normal noise (..., A)."""
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
@@ -47,10 +45,8 @@ class Box:
     def executable(self, actions: Tensor) -> Tensor:
         return actions.clamp(-1.0, 1.0)
 
-    def random(
-        self, shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
-    ) -> Tensor:
-        return 2 * torch.rand(*shape, self.size, generator=generator, device=device) - 1
+    def random(self, noise: Tensor) -> Tensor:
+        return torch.erf(noise / math.sqrt(2))  # the normal distribution's own quantiles
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]

@@ -27,7 +27,7 @@ class LearnerConfig(BaseModel):
 
     batch_size: int = Field(default=128, ge=2, description="sub-sequences per update")
     horizon: int = Field(default=3, ge=1, description="steps the model is unrolled in training")
-    learning_rate: float = Field(default=3e-4, gt=0, description="of Adam")
+    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     encoder_scale: float = Field(default=0.3, gt=0, description="Enc's share of the learning rate")
     grad_clip_norm: float = Field(default=20.0, gt=0, description="largest gradient norm")
     rho: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")

@@ -66,7 +66,7 @@ class Trainer(Training):
         self.acting = self.agent.generator(config.seed)
         # A random start is there to learn from.
         self.actor = Switch(
-            self.agent.actor("random"),
+            self.agent.actor("random", explore=True),
             self.agent.actor("planner", explore=True),
             lambda: self.step < config.seed_steps,
         )
