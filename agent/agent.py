@@ -9,6 +9,7 @@ Shapes: B environments, D observation, A action, T horizon, R imagined rows, F f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,12 @@ class AgentConfig(BaseModel):
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
     proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
+    noise_correlation: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="correlation of exploration noise from decision to decision; 0: white noise",
+    )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"
     )
@@ -127,26 +134,28 @@ class Agent:
     ) -> AgentActor:
         """Who acts: `planner`, `policy`, `random` or `zero`. They share their state.
 
-        `explore` and `explain` are the planner's, see `PlanningActor`.
+        `explore` is for training, `explain` is the planner's: see `PlanningActor`.
 
         Raises:
             ValueError: no such actor, or a policy where none was learned.
         """
-        if name == "planner":
-            return PlanningActor(self.controller, explore=explore, explain=explain)
-        others: dict[str, Callable[[Controller], AgentActor]] = {
+        correlation = self.config.noise_correlation if explore else 0.0
+        makers: dict[str, Callable[[Controller], AgentActor]] = {
+            "planner": partial(
+                PlanningActor, explore=explore, correlation=correlation, explain=explain
+            ),
             "policy": PolicyActor,
-            "random": RandomActor,
+            "random": partial(RandomActor, correlation=correlation),
             "zero": ZeroActor,
         }
-        if name not in others:
+        if name not in makers:
             raise ValueError(f"expected an actor of {', '.join(ACTORS)}, got {name!r}")
         if name == "policy" and self.heads and not self.has_policy:
             raise ValueError(
                 "the policy of an agent that learned no reward has nothing to act for; expected "
                 "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
             )
-        return others[name](self.controller)
+        return makers[name](self.controller)
 
     def generator(self, seed: int) -> torch.Generator:
         """Random numbers on the device where the agent draws them."""

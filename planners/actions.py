@@ -21,10 +21,8 @@ class ActionSpace(Protocol):
     def executable(self, actions: Tensor) -> Tensor:
         """Projects actions (..., A) to the nearest ones that can be executed."""
 
-    def random(
-        self, shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
-    ) -> Tensor:
-        """Actions (*shape, A), drawn uniformly."""
+    def random(self, noise: Tensor) -> Tensor:
+        """Uniform actions (..., A) for standard normal noise (..., A)."""
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
@@ -50,10 +48,8 @@ class Box:
     def executable(self, actions: Tensor) -> Tensor:
         return actions.clamp(-1.0, 1.0)
 
-    def random(
-        self, shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
-    ) -> Tensor:
-        return 2 * torch.rand(*shape, self.size, generator=generator, device=device) - 1
+    def random(self, noise: Tensor) -> Tensor:
+        return torch.erf(noise / math.sqrt(2))  # 2 * (cumulative distribution of the normal) - 1
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]

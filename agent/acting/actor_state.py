@@ -6,6 +6,7 @@ H embedding, S state.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +24,7 @@ class ActorState:
     observations: Tensor  # (B, C, D), oldest first
     actions: Tensor  # (B, C, A)
     valid: Tensor  # (B, C) bool, the step is of this episode
+    noise: Tensor  # (B, A) standard normal, of exploration
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
@@ -47,6 +49,16 @@ class ActorState:
             actions=torch.cat([self.actions[:, 1:], action[:, None]], 1),
             valid=torch.cat([self.valid[:, 1:], torch.ones_like(self.valid[:, :1])], 1),
         )
+
+    def explore(self, correlation: float, generator: torch.Generator) -> ActorState:
+        """The next exploration noise: standard normal, correlated with the last one.
+
+        An autoregressive process of order one, AR(1), with a time constant of about
+        1 / (1 - correlation) decisions.
+        """
+        fresh = torch.randn(self.noise.shape, generator=generator, device=self.noise.device)
+        kept = correlation * self.noise
+        return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
 
     def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, H) and state (B, S) now, from the last `context` observations."""

@@ -56,6 +56,7 @@ class AgentActor(ABC):
             torch.zeros(batch, past, *shape, device=device),
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
+            torch.zeros(batch, width, device=device),
         )
 
     @torch.no_grad()
@@ -76,16 +77,22 @@ class AgentActor(ABC):
 class PlanningActor(AgentActor):
     """Executes the first action of each plan.
 
-    `explore` adds noise as wide as the planner is unsure (TD-MPC2); an evaluation never sets it.
-    With `explain` plans carry what they promise step by step and how the search went; they are
-    then made slowly, uncompiled in float32.
+    `explore` adds noise with the standard deviation of the plan's first action (TD-MPC2). With
+    `correlation` it is correlated from decision to decision. Evaluations never set it. With
+    `explain` plans carry their predictions step by step and statistics of the search; they are
+    then made uncompiled in float32, which is slow.
     """
 
     def __init__(
-        self, controller: Controller, *, explore: bool = False, explain: bool = False
+        self,
+        controller: Controller,
+        *,
+        explore: bool = False,
+        correlation: float = 0.0,
+        explain: bool = False,
     ) -> None:
         super().__init__(controller)
-        self.explore, self.explain = explore, explain
+        self.explore, self.correlation, self.explain = explore, correlation, explain
 
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
@@ -97,8 +104,8 @@ class PlanningActor(AgentActor):
         plan.check()
         action = plan.action
         if self.explore:
-            wide = torch.randn(action.shape, generator=generator, device=action.device)
-            action = c.planner.actions.executable(action + plan.std[:, 0] * wide)
+            state = state.explore(self.correlation, generator)
+            action = c.planner.actions.executable(action + plan.std[:, 0] * state.noise)
         return action, replace(state, plan=plan_state), plan
 
 
@@ -116,14 +123,17 @@ class PolicyActor(AgentActor):
 
 
 class RandomActor(AgentActor):
-    """Any action as likely as any other."""
+    """Uniform actions; with a correlation, each is likely to be near the last one."""
+
+    def __init__(self, controller: Controller, *, correlation: float = 0.0) -> None:
+        super().__init__(controller)
+        self.correlation = correlation
 
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        c = self.controller
-        action = c.planner.actions.random((len(observation),), generator, c.device)
-        return action, state, None
+        state = state.explore(self.correlation, generator)
+        return self.controller.planner.actions.random(state.noise), state, None
 
 
 class ZeroActor(AgentActor):
@@ -249,4 +259,5 @@ class UniformActor:
     def act(
         self, observation: Tensor, state: NoState, generator: torch.Generator
     ) -> tuple[Tensor, NoState, Plan | None]:
-        return self.actions.random((len(observation),), generator, None), state, None
+        noise = torch.randn(len(observation), self.actions.size, generator=generator)
+        return self.actions.random(noise), state, None

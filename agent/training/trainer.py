@@ -68,7 +68,7 @@ class Trainer(Training):
         self.acting = self.agent.generator(config.seed)
         # Training begins with random actions.
         self.actor = Switch(
-            self.agent.actor("random"),
+            self.agent.actor("random", explore=True),
             self.agent.actor("planner", explore=True),
             lambda: self.step < config.seed_steps,
         )

@@ -94,6 +94,33 @@ def test_exploring_adds_noise_within_bounds() -> None:
     assert noisy.abs().max() <= 1
 
 
+def test_exploration_noise_keeps_its_size_and_its_direction() -> None:
+    state, generator = initial(agent(), 4000), torch.Generator().manual_seed(0)
+    for _ in range(30):
+        state = state.explore(0.8, generator)
+    first = state.noise
+    assert first.std() == pytest.approx(1, abs=0.03)
+    for lag in range(1, 6):
+        state = state.explore(0.8, generator)
+        assert (first * state.noise).mean() == pytest.approx(0.8**lag, abs=0.05)
+    white = state.explore(0.0, generator)
+    assert (state.noise * white.noise).mean() == pytest.approx(0, abs=0.05)
+
+
+def test_only_training_has_correlated_noise() -> None:
+    a, x = agent(noise_correlation=0.95), torch.ones(2000, 3)
+    for explore, expected in ((True, 0.95), (False, 0.0)):
+        state, generator, actions = initial(a, 2000), torch.Generator().manual_seed(0), []
+        for _ in range(40):
+            action, state, _ = take(a, x, state, generator, "random", explore=explore)
+            actions.append(action)
+        found = torch.corrcoef(torch.stack([actions[-1][:, 0], actions[-2][:, 0]]))[0, 1]
+        assert found == pytest.approx(expected, abs=0.05)
+        # And each action is as likely as any other.
+        share = torch.histc(actions[-1], 4, -1, 1) / actions[-1].numel()
+        torch.testing.assert_close(share, torch.full((4,), 0.25), atol=0.03, rtol=0)
+
+
 def test_actors() -> None:
     a, x = agent(), torch.ones(4, 3)
     policy, plan = step(a, x, actor="policy")
