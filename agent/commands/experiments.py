@@ -58,10 +58,10 @@ def compare(
         choose,
         default_grid,
         lay_out,
-        run_all,
     )
     from worldplan.agent.experiments.compare.plot import plot_comparison
     from worldplan.agent.experiments.compare.table import collect, pair_up, say_p, table, write_csv
+    from worldplan.agent.experiments.pool import run_jobs
     from worldplan.planners import PLANNERS
 
     with plainly():
@@ -79,8 +79,8 @@ def compare(
         trials = lay_out(grid, out)
         console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
         with console.status("") as status:
-            run_all(
-                trials, jobs or os.cpu_count() or 1,
+            run_jobs(
+                [trial.job() for trial in trials], jobs or os.cpu_count() or 1,
                 lambda done, now: status.update(f"{done}/{len(trials)} done; {', '.join(now)}"),
             )  # fmt: skip
         rows = collect(trials)

@@ -6,12 +6,8 @@ comparison can be interrupted anywhere and run again: finished trials are kept, 
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,9 @@ from worldplan.agent.config.names import folder_name, one_of
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.experiments.compare import trial
 from worldplan.agent.experiments.compare.trial import MEASURES
+from worldplan.agent.experiments.pool import Job
 from worldplan.agent.training.restore import config_json, save_config
 
 # What each family of world models sets. All other settings are the same for all families.
@@ -88,6 +86,13 @@ class Trial:
     def done(self) -> bool:
         return (self.run_dir / MEASURES).exists()
 
+    def job(self) -> Job:
+        """What trains and measures it."""
+        # -P: modules of the folder one works in must not stand in for the standard library's.
+        command = (sys.executable, "-P", "-m", trial.__name__, str(self.run_dir))
+        log = self.run_dir / "log.txt"
+        return Job(self.run_dir.name, lambda: command, log, lambda: self.done)
+
 
 def choose(what: str, wanted: str, names: Iterable[str]) -> list[str]:
     """The names in a comma-separated list.
@@ -132,82 +137,20 @@ def lay_out(grid: Grid, out: Path) -> list[Trial]:
                     name = folder_name(task, family, planner, str(seed))
                     run_dir = out / "runs" / name
                     trials.append(Trial(task, family, planner, seed, config, run_dir))
-    for trial in trials:
-        _prepare(trial)
+    for one in trials:
+        _prepare(one)
     return trials
 
 
-def _prepare(trial: Trial) -> None:
-    """Writes the trial's config.yaml, or makes sure that the one there is the same."""
-    path, content = trial.run_dir / "config.yaml", config_json(trial.config)
+def _prepare(one: Trial) -> None:
+    """Writes a trial's config.yaml, or makes sure that the one there is the same."""
+    path, content = one.run_dir / "config.yaml", config_json(one.config)
     if not path.exists():
-        save_config(trial.config, trial.run_dir)
+        save_config(one.config, one.run_dir)
         return
     there = OmegaConf.to_container(OmegaConf.load(path))
     if there != content:
         raise ValueError(
-            f"{trial.run_dir} was made with other settings; repeat the command with the same "
+            f"{one.run_dir} was made with other settings; repeat the command with the same "
             "settings, or choose another --out"
         )
-
-
-def run_all(trials: Sequence[Trial], jobs: int, watch: Callable[[int, list[str]], None]) -> None:
-    """Runs the trials that are not done, `jobs` at a time, one thread each.
-
-    Args:
-        watch: called twice a second with the number of trials done and the names of those running.
-
-    Raises:
-        ValueError: trials failed; the others were finished first.
-    """
-    waiting = [trial for trial in trials if not trial.done]
-    running: list[tuple[Trial, subprocess.Popen[bytes]]] = []
-    failed: list[Trial] = []
-    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                trial = waiting.pop(0)
-                running.append((trial, _start(trial)))
-            time.sleep(0.5)
-            over = [(trial, process) for trial, process in running if process.poll() is not None]
-            failed += [trial for trial, _ in over if not trial.done]
-            running = [pair for pair in running if pair not in over]
-            watch(sum(trial.done for trial in trials), [trial.run_dir.name for trial, _ in running])
-    finally:
-        signal.signal(signal.SIGTERM, former)
-        for _, process in running:  # they save their state
-            process.terminate()
-        for _, process in running:
-            process.wait()
-    if failed:
-        by_reason: dict[str, list[Trial]] = {}
-        for trial in failed:
-            by_reason.setdefault(_last_line(trial), []).append(trial)
-        raise ValueError(
-            f"{len(failed)} of {len(trials)} trials failed; the same command tries them again. "
-            + "; ".join(
-                f"{reason} ({len(of)} of them, see {of[0].run_dir / 'log.txt'})"
-                for reason, of in by_reason.items()
-            )
-        )
-
-
-def _start(trial: Trial) -> subprocess.Popen[bytes]:
-    # -P: modules of the folder one works in must not stand in for the standard library's.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "worldplan.agent.experiments.compare.trial",
-        str(trial.run_dir),
-    ]
-    with (trial.run_dir / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-
-
-def _last_line(trial: Trial) -> str:
-    lines = (trial.run_dir / "log.txt").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

@@ -24,10 +24,10 @@ from worldplan.agent.experiments.compare.grid import (
     choose,
     default_grid,
     lay_out,
-    run_all,
 )
 from worldplan.agent.experiments.compare.table import AVERAGED, Row, collect, pair_up, table
 from worldplan.agent.experiments.compare.trial import MEASURES
+from worldplan.agent.experiments.pool import run_jobs
 
 TOY = "toy_envs:ToyPoint-v0"
 
@@ -157,9 +157,9 @@ def test_a_failed_trial_is_named_and_the_others_are_finished(
         (made[0].run_dir / name).write_text("{}")
     with pytest.raises(
         ValueError,
-        match=r"1 of 2 trials failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
+        match=r"1 of 2 runs failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
     ):
-        run_all(made, 1, lambda done, now: None)
+        run_jobs([trial.job() for trial in made], 1, lambda done, now: None)
 
 
 # What they amount to

@@ -1,0 +1,127 @@
+"""Learning curves of tasks x settings x seeds: a campaign that can be cut off and goes on.
+
+    python benchmarks/suite.py TASK... [KEY=VALUE...] [--seeds 0,1,2] [--variant "KEY=VALUE ..."]...
+        [--jobs N] [--out FOLDER] [--keep FOLDER]
+
+    python benchmarks/suite.py walker-walk finger-spin steps=12500 --seeds 0,1 \\
+        --variant "" --variant "updates_per_step=2 learner.batch_size=256"
+
+KEY=VALUE holds for all runs; each --variant is one more setting of them, and "" is none. Every run
+is an ordinary `worldplan train` with one thread, in OUT/TASK/VARIANT/seed-N; runs that are done are
+kept, others go on with `--resume`. The same command may be given again with more tasks, seeds or
+variants. --keep copies what a report needs of the runs that are done (config.yaml, curve.csv,
+episodes.csv, result.json: small files) to a folder, in which they can be committed. At the end it
+prints the table of `worldplan report`.
+
+The first seed of all tasks and variants comes first, so that a campaign that is cut off still
+compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from worldplan.agent.config.names import folder_name
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import load_preset
+from worldplan.agent.experiments.pool import Job, run_jobs
+from worldplan.agent.experiments.report.curves import find_runs, group, say
+
+KEPT = ("config.yaml", "curve.csv", "episodes.csv", "result.json")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is run: all combinations of these."""
+
+    tasks: Sequence[str]
+    settings: Sequence[str] = ()  # `key=value` of all runs
+    variants: Sequence[str] = ("",)  # each `key=value ...`
+    seeds: Sequence[int] = (0,)
+
+    def jobs(self, out: Path) -> list[Job]:
+        """One for each run, the first seed of everything first.
+
+        Raises:
+            ValueError: no such task, or settings that are not valid.
+        """
+        return [
+            self._job(task, variant, seed, out)
+            for seed in self.seeds
+            for variant in self.variants
+            for task in self.tasks
+        ]
+
+    def _job(self, task: str, variant: str, seed: int, out: Path) -> Job:
+        settings = [f"seed={seed}", "threads=1", *self.settings, *variant.split()]
+        resolve(load_preset(task), settings)  # before the first run, not after hours
+        folder = out / task / (folder_name(*variant.split()) if variant else "") / f"seed-{seed}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+
+        def command() -> list[str]:
+            started = (folder / "checkpoints" / "latest").exists()
+            how = ["--resume", str(folder)] if started else [task, *settings, f"run_dir={folder}"]
+            return [sys.executable, "-P", "-m", "worldplan", "train", *how]
+
+        name = str(folder.relative_to(out))
+        log = folder.with_name(f"{folder.name}.log")
+        return Job(name, command, log, (folder / "result.json").exists)
+
+
+def keep(out: Path, to: Path) -> int:
+    """Copies the small files of all finished runs; returns how many runs there were."""
+    done = [path.parent for path in sorted(out.rglob("result.json"))]
+    for run in done:
+        place = to / run.relative_to(out)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            if (run / name).exists():
+                shutil.copyfile(run / name, place / name)
+    return len(done)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="+", metavar="TASK or KEY=VALUE")
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    parser.add_argument("--variant", action="append", help='"KEY=VALUE ..."; may be repeated')
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--out", type=Path, default=Path("runs/suite"))
+    parser.add_argument("--keep", type=Path, help="copy the small files of finished runs here")
+    given = parser.parse_args(words)
+    console = Console(soft_wrap=True)
+    try:
+        campaign = Campaign(
+            [word for word in given.words if "=" not in word],
+            [word for word in given.words if "=" in word],
+            given.variant or [""],
+            [int(seed) for seed in given.seeds.split(",")],
+        )
+        jobs = campaign.jobs(given.out)
+        console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
+        with console.status("") as status:
+            run_jobs(
+                jobs,
+                given.jobs,
+                lambda done, now: status.update(f"{done}/{len(jobs)} done; {', '.join(now)}"),
+            )
+        for line in say(group(find_runs([given.out]))):
+            console.print(line)
+        if given.keep is not None:
+            console.print(f"{keep(given.out, given.keep)} runs kept in {given.keep}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"suite.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

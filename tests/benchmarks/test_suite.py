@@ -1,0 +1,81 @@
+"""benchmarks/suite.py: all combinations are run, cut-off runs go on, small files are kept."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def suite() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("suite", ROOT / "benchmarks" / "suite.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["suite"] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_first_seed_of_everything_comes_first(suite: ModuleType, tmp_path: Path) -> None:
+    variants = ["", "updates_per_step=2 learner.batch_size=256"]
+    campaign = suite.Campaign(["hopper", "walker2d"], ["steps=10"], variants, [0, 3])
+    jobs = campaign.jobs(tmp_path)
+    fast = "updates_per_step=2-learner.batch_size=256"
+    expected = [
+        f"{task}/{variant}seed-{seed}"
+        for seed in (0, 3)
+        for variant in ("", f"{fast}/")
+        for task in ("hopper", "walker2d")
+    ]
+    assert [job.name for job in jobs] == expected
+    words = jobs[-1].command()
+    assert words[4:] == [
+        *("train", "walker2d", "seed=3", "threads=1", "steps=10", "updates_per_step=2"),
+        *("learner.batch_size=256", f"run_dir={tmp_path / 'walker2d' / fast / 'seed-3'}"),
+    ]
+
+
+def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Path) -> None:
+    for words, said in (
+        (["hoper"], "Did you mean 'hopper'"),
+        (["hopper", "stepz=1"], "Did you mean 'steps'"),
+        (["hopper", "--variant", "steps=many"], "steps"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            suite.main([*words, "--out", str(tmp_path)])
+    assert not list(tmp_path.rglob("*.log"))
+
+
+def test_a_campaign_is_finished_and_kept(
+    suite: ModuleType, tmp_path: Path, small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    words = ["inverted-pendulum", *small, "steps=100", "--jobs", "2", "--out", str(out)]
+    words += ["--variant", "", "--variant", "planner.horizon=2", "--keep", str(kept)]
+    suite.main(words)
+    assert "2 runs in" in capsys.readouterr().out
+    results = sorted(kept.rglob("result.json"))
+    assert [path.parent.relative_to(kept).as_posix() for path in results] == [
+        "inverted-pendulum/planner.horizon=2/seed-0", "inverted-pendulum/seed-0"
+    ]  # fmt: skip
+    assert all(json.loads(path.read_text())["step"] == 100 for path in results)
+    assert {path.name for path in results[0].parent.iterdir()} == set(suite.KEPT)
+
+    # One run was cut off: it goes on from its checkpoint, and the other is left alone.
+    again, other = out / "inverted-pendulum/seed-0", out / "inverted-pendulum/planner.horizon=2"
+    before = other.stat().st_mtime_ns
+    (again / "result.json").unlink()
+    saved = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
+    suite.main(words)
+    assert "1 done" in capsys.readouterr().out
+    assert json.loads((again / "result.json").read_text())["step"] == 100
+    assert other.stat().st_mtime_ns == before
+    # Begun anew, it would have saved its start.
+    now = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
+    assert saved.items() <= now.items()
