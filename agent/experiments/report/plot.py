@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from worldplan.agent.experiments.figure import COLOURS, STYLE, pyplot
 from worldplan.agent.experiments.report.curves import Group, over_tasks
 from worldplan.agent.experiments.report.published import PUBLISHED
 
-_MARKERS = "*sPXvdh<>^"  # of published methods
+_MARKERS = "*sPXvdh<>^pD8H|_"  # of published methods
 
 
 def plot_report(groups: Sequence[Group], path: Path) -> None:
@@ -23,7 +24,7 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
     columns = min(3, panels)
     rows = math.ceil(panels / columns)
     methods = {m: None for task in tasks for m in PUBLISHED.get(task, {})}
-    markers = dict(zip(methods, _MARKERS, strict=False))
+    markers = dict(zip(methods, itertools.cycle(_MARKERS), strict=False))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             rows, columns, figsize=(3.4 * columns, 2.7 * rows + 0.4), layout="constrained",

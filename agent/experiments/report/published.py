@@ -19,9 +19,16 @@ SOURCES = {
     "MBPO": "Janner et al. 2019, arXiv:1906.08253",
     "DHMBPO": "Kubo et al. 2025, arXiv:2512.15439",
     "TD3": "Fujimoto et al. 2018, arXiv:1802.09477",
+    "FOG": "result files of github.com/dmksjfl/DR.Q",
+    "DR.Q": "result files of github.com/dmksjfl/DR.Q",
+    "SimbaV2": "Lee et al. 2025, arXiv:2502.15280; 8 updates a step on Gymnasium",
+    "XQC": "result files of github.com/Holiday-Robot/FlashSAC",
+    "FlashSAC": "result files of github.com/Holiday-Robot/FlashSAC",
 }
 
+_FROM_25 = (25_000, 50_000, 100_000, 200_000, 500_000)
 _DMCONTROL = (50_000, 100_000, 200_000, 500_000)
+_GYM_FROM_25 = (25_000, 50_000, 100_000, 200_000)
 _GYMNASIUM = (50_000, 100_000, 200_000)
 
 
@@ -36,7 +43,8 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "TD-MPC2": _at(_DMCONTROL, 812, 839, 872, 876),
         "BMPC": _at(_DMCONTROL, None, 770, 875, 874),
         "MR.Q": _at(_DMCONTROL, 795, 853, 860, 865),
-        "BRO": _at(_DMCONTROL, 867, 872, 876, 881),
+        "BRO": _at(_FROM_25, 848, 867, 872, 876, 881),
+        "SimbaV2": {100_000: 880},
         "SAC": _at(_DMCONTROL, None, 861, 867, 870),
         "DreamerV3": _at(_DMCONTROL, 322, 528, 788, 856),
     },
@@ -45,6 +53,7 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "BMPC": _at(_DMCONTROL, None, 939, 981, 982),
         "MR.Q": _at(_DMCONTROL, 764, 965, 972, 976),
         "BRO": _at(_DMCONTROL, 967, 977, 973, 982),
+        "FOG": {25_000: 758},
         "SAC": _at(_DMCONTROL, None, 972, 974, 974),
         "DreamerV3": _at(_DMCONTROL, 571, 730, 949, 966),
     },
@@ -52,7 +61,7 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "TD-MPC2": _at(_DMCONTROL, 917, 948, 974, 985),
         "BMPC": _at(_DMCONTROL, None, 944, 982, 985),
         "MR.Q": _at(_DMCONTROL, 449, 733, 812, 913),
-        "BRO": _at(_DMCONTROL, 937, 979, 987, 988),
+        "BRO": _at(_FROM_25, 696, 937, 979, 987, 988),
         "SAC": _at(_DMCONTROL, None, 475, 645, 757),
         "DreamerV3": _at(_DMCONTROL, 498, 766, 870, 924),
     },
@@ -60,7 +69,8 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "TD-MPC2": _at(_DMCONTROL, 702, 937, 976, 919),
         "BMPC": _at(_DMCONTROL, None, 794, 961, 969),
         "MR.Q": _at(_DMCONTROL, 734, 940, 947, 983),
-        "BRO": _at(_DMCONTROL, 867, 877, 933, 927),
+        "BRO": _at(_FROM_25, 711, 867, 877, 933, 927),
+        "SimbaV2": {100_000: 967},
         "SAC": _at(_DMCONTROL, None, 931, 979, 944),
         "DreamerV3": _at(_DMCONTROL, 631, 693, 956, 962),
     },
@@ -69,6 +79,10 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "BMPC": _at(_DMCONTROL, None, 506, 611, 824),
         "MR.Q": _at(_DMCONTROL, 212, 648, 842, 903),
         "BRO": _at(_DMCONTROL, 373, 531, 680, 813),
+        "FOG": {25_000: 292},
+        "DR.Q": {50_000: 464},
+        "SimbaV2": {100_000: 642},
+        "XQC": {100_000: 722},
         "SAC": _at(_DMCONTROL, None, 178, 311, 586),
         "DreamerV3": _at(_DMCONTROL, 228, 283, 425, 596),
     },
@@ -77,6 +91,7 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "BMPC": _at(_DMCONTROL, None, 962, 973, 978),
         "MR.Q": _at(_DMCONTROL, 532, 891, 962, 969),
         "BRO": _at(_DMCONTROL, 934, 963, 969, 976),
+        "FOG": {25_000: 764},
         "SAC": _at(_DMCONTROL, None, 449, 595, 942),
         "DreamerV3": _at(_DMCONTROL, 289, 475, 799, 881),
     },
@@ -86,6 +101,11 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "DHMBPO": _at(_GYMNASIUM, 7356, 9878, 10568),
         "SAC": _at(_GYMNASIUM, 4212, 6156, 7679),
         "MR.Q": _at(_GYMNASIUM, 5422, 7872, 9856),
+        "BRO": _at(_GYM_FROM_25, 5107, 6504, 8330, 9772),
+        "DR.Q": _at(_GYM_FROM_25, 5349, 8114, 9439, 10729),
+        "SimbaV2": _at(_GYMNASIUM, 6622, 7505, 8579),
+        "XQC": _at(_GYMNASIUM, 6754, 8597, 9891),
+        "FlashSAC": _at(_GYMNASIUM, None, 9815, 10835),
     },
     "hopper": {
         "TD-MPC2, tuned": _at(_GYMNASIUM, 245, 1281, 2206),
@@ -93,6 +113,11 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "DHMBPO": _at(_GYMNASIUM, 3470, 3399, 3278),
         "SAC": _at(_GYMNASIUM, 530, 1103, 2342),
         "MR.Q": _at(_GYMNASIUM, 961, 2249, 2385),
+        "BRO": _at(_GYM_FROM_25, 594, 721, 1569, 1770),
+        "DR.Q": _at(_GYM_FROM_25, 501, 1987, 2258, 1977),
+        "SimbaV2": _at(_GYMNASIUM, 3231, 2927, 3650),
+        "XQC": _at(_GYMNASIUM, 2735, 2828, 3527),
+        "FlashSAC": _at(_GYMNASIUM, None, 2121, 2061),
     },
     "walker2d": {
         "TD-MPC2, tuned": _at(_GYMNASIUM, 590, 982, 3058),
@@ -100,6 +125,11 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "DHMBPO": _at(_GYMNASIUM, 4264, 6457, 7112),
         "SAC": _at(_GYMNASIUM, 384, 690, 1946),
         "MR.Q": _at(_GYMNASIUM, 686, 3127, 4160),
+        "BRO": _at(_GYM_FROM_25, 249, 311, 410, 629),
+        "DR.Q": _at(_GYM_FROM_25, 454, 1658, 4151, 4707),
+        "SimbaV2": _at(_GYMNASIUM, 2584, 4488, 4734),
+        "XQC": _at(_GYMNASIUM, 2374, 3612, 4832),
+        "FlashSAC": _at(_GYMNASIUM, None, 3299, 5311),
     },
     "inverted-pendulum": {"MBPO": {3_000: 1000}},  # one seed
     "inverted-double-pendulum": {"TD3": {25_000: 8517}},
