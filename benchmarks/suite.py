@@ -10,8 +10,8 @@ KEY=VALUE holds for all runs; each --variant is one more setting of them, and ""
 is an ordinary `worldplan train` with one thread, in OUT/TASK/VARIANT/seed-N; runs that are done are
 kept, others go on with `--resume`. The same command may be given again with more tasks, seeds or
 variants. --keep copies what a report needs of the runs that are done (config.yaml, curve.csv,
-episodes.csv, result.json: small files) to a folder, in which they can be committed. At the end it
-prints the table of `worldplan report`.
+diagnostics.csv, episodes.csv, result.json: small files) to a folder, in which they can be
+committed. At the end it prints the table of `worldplan report`.
 
 The first seed of all tasks and variants comes first, so that a campaign that is cut off still
 compares them.
@@ -35,7 +35,7 @@ from worldplan.agent.config.presets import load_preset
 from worldplan.agent.experiments.pool import Job, run_jobs
 from worldplan.agent.experiments.report.curves import find_runs, group, say
 
-KEPT = ("config.yaml", "curve.csv", "episodes.csv", "result.json")
+KEPT = ("config.yaml", "curve.csv", "diagnostics.csv", "episodes.csv", "result.json")
 
 
 @dataclass(frozen=True)

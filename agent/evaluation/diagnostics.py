@@ -1,15 +1,18 @@
-"""Measures of a world model that a learning curve does not show.
+"""Measures of a world model and of a policy that a learning curve does not show.
 
 Shapes: S sequences, D observation, A action, H embedding, E latent noise.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from worldplan.agent.data.replay import Batch
-from worldplan.agent.models.world_model import WorldModel, filter_context, imagine_step
+from worldplan.agent.learning.heads import Heads
+from worldplan.agent.models.world_model import Model, WorldModel, filter_context, imagine_step
 
 
 def effective_rank(h: Tensor) -> float:
@@ -75,6 +78,53 @@ def diagnose(model: WorldModel, batch: Batch, generator: torch.Generator) -> dic
         "latent_sensitivity": distance(predict(act, other), predicted),
         "model_error": distance(predicted, following),
     }
+
+
+@torch.no_grad()
+def diagnose_policy(
+    model: Model, heads: Heads, batch: Batch, generator: torch.Generator
+) -> dict[str, float]:
+    """Whether the policy is saturated, and whether the value tells actions apart.
+
+    Returns:
+        saturated: share of the components of the policy's mode that are above 0.95 in size.
+        q_executed, q_policy, q_random: mean value of replayed states with the action that was
+            executed, with the policy's mode, and with uniform actions.
+    """
+    h, s = filtered(model, batch)
+    f, executed = model.features(h, s), batch.action[:, model.context - 1]
+    mode, _ = heads.act(f, torch.zeros_like(executed))
+    noise = torch.randn(executed.shape, generator=generator, device=generator.device)
+    actions = {"executed": executed, "policy": mode, "random": heads.actions.random(noise)}
+    values = {
+        f"q_{name}": float(heads.code.decode(heads.values(f, a)).mean())
+        for name, a in actions.items()
+    }
+    return {"saturated": float((mode.abs() > 0.95).double().mean()), **values}
+
+
+class PolicyLag:
+    """Notices, once, that the policy alone is far worse than the planner.
+
+    Far is less than a third of what the planner's return has gained on the lowest return of any
+    evaluation. It says nothing before step `after`: early on, values have not been learned.
+    """
+
+    def __init__(self, after: float) -> None:
+        self.after, self.worst, self.told = after, math.inf, False
+
+    def notice(self, step: int, planner: float, policy: float) -> str | None:
+        """One line that says what to do, or None, after an evaluation with these mean returns."""
+        self.worst = min(self.worst, planner, policy)
+        lags = policy - self.worst < (planner - self.worst) / 3
+        if self.told or not lags or step < self.after:
+            return None
+        self.told = True
+        return (
+            f"the policy alone returns {policy:.1f} where the planner returns {planner:.1f}: "
+            "values bootstrap from a policy that is much worse than what is executed. Try "
+            "updates_per_step=2, or a larger learner.learning_rate"
+        )
 
 
 def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:

@@ -14,7 +14,7 @@ from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Batch, Replay
 from worldplan.agent.evaluation.calibration import band_coverage
-from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose
+from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
 from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training.events import Listener, Listeners
 from worldplan.envs import EnvironmentSpec
@@ -84,6 +84,12 @@ class Training:
         """
         batch = self.replay.sample(np.random.default_rng(number), 512, self.context_steps, 1)
         return batch.to(self.agent.device), self.agent.generator(number)
+
+    def diagnose_heads(self, number: int) -> dict[str, float]:
+        """Measures of the policy and the value, see `diagnose_policy`."""
+        batch, generator = self.diagnostic_batch(number)
+        assert self.agent.heads is not None, "it has a policy"
+        return diagnose_policy(self.agent.model, self.agent.heads, batch, generator)
 
     def diagnose(self, number: int) -> tuple[dict[str, float], dict[str, float]]:
         """Measures of the model, see `diagnose`, and coverage of its bands, see `band_coverage`.

@@ -62,6 +62,7 @@ class EvaluationEvent:
     planner: Evaluation
     policy: Evaluation | None  # the policy alone on the same episodes; None if there is none
     optimism: Mapping[str, float]  # see `calibration.optimism_by_horizon`
+    heads: Mapping[str, float]  # see `diagnostics.diagnose_policy`; {} without a policy
 
 
 @dataclass(frozen=True)

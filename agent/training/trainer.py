@@ -24,6 +24,7 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.data.seeds import held_out_seeds, training_seed
 from worldplan.agent.evaluation.calibration import optimism_by_horizon
+from worldplan.agent.evaluation.diagnostics import PolicyLag
 from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.training import checkpoint, restore
@@ -94,6 +95,7 @@ class Trainer(Training):
         disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         console.print(f"{size:,} parameters; replay: at most {disk}")
         self.result: Evaluation | None = None
+        self.lag = PolicyLag(after=config.steps / 2)
 
     def run(self) -> Evaluation:
         """Trains until the task is solved, `stop` is set, or all steps are made; then evaluates.
@@ -197,13 +199,19 @@ class Trainer(Training):
         began = time.perf_counter()
         seeds = held_out_seeds(c.eval_episodes)
         planner = evaluate(self.agent, self.eval_env, seeds)
-        policy = None
+        policy, of_heads = None, {}
         if self.agent.has_policy:
             policy = evaluate(self.agent, self.eval_env, seeds, "policy")
+            of_heads = self.diagnose_heads(self.step)
+            means = (float(e.returns.mean()) for e in (planner, policy))
+            if warning := self.lag.notice(self.step, *means):
+                self.listeners.on_warning(warning)
         self.clock["evaluate"] += time.perf_counter() - began
         optimism = optimism_by_horizon(planner, c.agent.discount)
         frames = self.step * c.env.action_repeat
-        self.listeners.on_evaluation(EvaluationEvent(self.step, frames, planner, policy, optimism))
+        self.listeners.on_evaluation(
+            EvaluationEvent(self.step, frames, planner, policy, optimism, of_heads)
+        )
         if c.solved is not None and planner.returns.min() >= c.solved:
             # A few good episodes may be chance: the final evaluation must agree.
             self.result = self._final_evaluation()

@@ -6,6 +6,7 @@ Letters: G runs (seeds) of one task and one setting, N frames at which curves ar
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class RunCurve:
     returns: Floats  # (N,)
     episodes: tuple[Floats, Floats]  # frames and returns while exploring
     result: dict[str, Any] | None  # None: not finished
+    last: dict[str, float]  # last row of curve.csv, and of diagnostics.csv where there is one
 
     @property
     def of_suite(self) -> bool:
@@ -109,7 +111,7 @@ def _read(folder: Path) -> Iterator[RunCurve]:
         flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}
     per_step = curve[0]["frames"] / curve[0]["step"]
     episodes = read_curve(folder / "episodes.csv")
-    result = folder / "result.json"
+    result, diagnostics = folder / "result.json", folder / "diagnostics.csv"
     yield RunCurve(
         folder,
         config["task"],
@@ -122,6 +124,7 @@ def _read(folder: Path) -> Iterator[RunCurve]:
             np.array([episode["return"] for episode in episodes]),
         ),
         json.loads(result.read_text()) if result.exists() else None,
+        curve[-1] | (read_curve(diagnostics)[-1] if diagnostics.exists() else {}),
     )
 
 
@@ -200,6 +203,8 @@ def say(groups: Sequence[Group]) -> Iterator[str]:
                 f"{len(run.result['returns'])} episodes) after {run.result['frames'] / 1000:g}k "
                 f"frames, {run.result['total_seconds'] / 60:.0f} min"
             )
+            if not math.isnan(run.last["policy_return"]):
+                yield f"        {_of_policy(run.last)}"
         more = i + 1 < len(groups) and groups[i + 1].task == g.task
         for method, points in () if more else PUBLISHED.get(g.task, {}).items():
             text = ", ".join(f"{at / 1000:g}k: {value:g}" for at, value in points.items())
@@ -209,3 +214,19 @@ def say(groups: Sequence[Group]) -> Iterator[str]:
         rows = zip(*overall, strict=True)
         text = ", ".join(f"{f / 1000:g}k: {m:.3f} ({lo:.3f} to {hi:.3f})" for f, m, lo, hi in rows)
         yield f"IQM over tasks of return / {_LARGEST:g}  {text}"
+
+
+def _of_policy(last: dict[str, float]) -> str:
+    """How the policy alone compares with the planner, and what the value thinks of actions."""
+    text = f"policy alone {last['policy_return']:.1f}"
+    if last["return"] > 0:
+        text += (
+            f", {last['policy_return'] / last['return']:.0%} of the planner's {last['return']:.1f}"
+        )
+    if "saturated" in last:
+        text += (
+            f"; {last['saturated']:.0%} of its actions saturated; value of executed actions "
+            f"{last['q_executed']:.4g}, of the policy's {last['q_policy']:.4g}, of random ones "
+            f"{last['q_random']:.4g}; optimism after 8 steps {last['optimism_8']:.3g}"
+        )
+    return text

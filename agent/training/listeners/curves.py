@@ -1,4 +1,5 @@
-"""Files of a run: `curve.csv` of evaluations, `episodes.csv` of collected episodes."""
+"""Files of a run: `curve.csv` and `diagnostics.csv` of evaluations, `episodes.csv` of collected
+episodes."""
 
 from __future__ import annotations
 
@@ -25,6 +26,12 @@ def curve_row(event: EvaluationEvent) -> dict[str, float]:
     }
 
 
+def diagnostics_row(event: EvaluationEvent) -> dict[str, float]:
+    """What explains a row of the learning curve, see `diagnose_policy` and `optimism`."""
+    biases = {f"optimism_{n}": event.optimism.get(f"after_{n}", math.nan) for n in (1, 8, 64)}
+    return {"step": event.step, **event.heads, **biases}
+
+
 class CurveFiles(Listener):
     """Writes the CSV files.
 
@@ -39,9 +46,11 @@ class CurveFiles(Listener):
         resumed = run.step or None
         self.curve = Curve(self.run_dir / "curve.csv", resumed)
         self.episodes = Curve(self.run_dir / "episodes.csv", resumed)
+        self.diagnostics = Curve(self.run_dir / "diagnostics.csv", resumed)
 
     def on_episode(self, event: EpisodeEvent) -> None:
         self.episodes.append({"step": event.step, "return": event.total, "length": event.length})
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         self.curve.append(curve_row(event))
+        self.diagnostics.append(diagnostics_row(event))

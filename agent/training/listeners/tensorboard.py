@@ -50,6 +50,7 @@ class TensorBoard(Listener):
         row = curve_row(event)
         self._scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, event.step)
         self._scalars("optimism", event.optimism, event.step)
+        self._scalars("policy", event.heads, event.step)
         video = film_path(self.run_dir, event.step)
         if video.exists():
             self.film(video, event.step)

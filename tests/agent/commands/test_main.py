@@ -32,7 +32,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_writes_every_file_that_it_prints(trained: Path) -> None:
-    for name in ("config.yaml", "curve.csv", "curve.png", "episodes.csv", "result.json", "logs"):
+    for name in (
+        "config.yaml",
+        "curve.csv",
+        "curve.png",
+        "diagnostics.csv",
+        "episodes.csv",
+        "result.json",
+        "logs",
+    ):
         assert (trained / name).exists(), name
 
 

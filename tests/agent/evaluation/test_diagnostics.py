@@ -9,7 +9,14 @@ from torch import Tensor
 
 from tests.helpers.small_models import rng
 from tests.helpers.worlds import D, World, batch
-from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, effective_rank
+from worldplan.agent.evaluation.diagnostics import (
+    PolicyLag,
+    collapse_warning,
+    diagnose,
+    diagnose_policy,
+    effective_rank,
+)
+from worldplan.planners import Box
 
 
 def near(expected: float) -> object:
@@ -103,6 +110,46 @@ def test_collapse_raises_a_warning_that_names_the_remedy(rank: float, spread: fl
 def test_no_warning_for_a_healthy_embedding(rank: float, dimensions: int) -> None:
     measures = {"effective_rank": rank, "embedding_spread": 0.2}
     assert collapse_warning(measures, dimensions) is None
+
+
+class KnownHeads(torch.nn.Module):
+    """Q is the sum of x and a, and the policy takes the sign of x in one component, 0 in others."""
+
+    actions = Box(D)
+
+    class code:
+        decode = staticmethod(lambda values: values)
+
+    def act(self, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        action = torch.zeros_like(noise)
+        action[:, 0] = f[:, 0].sign()
+        return action, noise[:, 0]
+
+    def values(self, f: Tensor, a: Tensor) -> Tensor:
+        return torch.stack([f.sum(-1) + a.sum(-1), f.sum(-1) + a.sum(-1) + 2])
+
+
+def test_measures_of_a_known_policy_and_value() -> None:
+    b = batch()
+    measures = diagnose_policy(World(), KnownHeads(), b, rng())  # type: ignore[arg-type]
+    assert measures["saturated"] == pytest.approx(1 / D)
+    x, a = b.observation[:, 0].sum(-1), b.action[:, 0].sum(-1)
+    assert measures["q_executed"] == pytest.approx(float((x + a).mean()) + 1, abs=1e-4)
+    sign = b.observation[:, 0, 0].sign()
+    assert measures["q_policy"] == pytest.approx(float((x + sign).mean()) + 1, abs=1e-4)
+    assert measures["q_random"] == pytest.approx(float(x.mean()) + 1, abs=0.1)
+
+
+def test_a_policy_that_lags_is_told_once() -> None:
+    lag = PolicyLag(after=20)
+    assert lag.notice(10, 0.0, -50.0) is None  # the lowest return is -50
+    assert lag.notice(15, 100.0, -40.0) is None  # too early to tell
+    assert lag.notice(20, 100.0, 1.0) is None  # 51 of 150 gained
+    warning = lag.notice(25, 100.0, -1.0)
+    assert warning is not None
+    assert "policy alone returns -1.0 where the planner returns 100.0" in warning
+    assert "updates_per_step=2" in warning
+    assert lag.notice(30, 100.0, -1.0) is None
 
 
 def test_diagnosis_of_a_collapsed_encoder_warns() -> None:

@@ -29,7 +29,7 @@ def write_run(
     run = folder / f"{task}-{seed}-{'-'.join(map(str, agent.values()))}"
     rows, episodes = Curve(run / "curve.csv"), Curve(run / "episodes.csv")
     for step, value in curve.items():
-        rows.append({"step": step, "frames": 2 * step, "return": value})
+        rows.append({"step": step, "frames": 2 * step, "return": value, "policy_return": value / 4})
         episodes.append({"step": step, "return": value - 1, "length": 1})
     config = {"task": task, "seed": seed, "env": {"id": env}, "agent": agent}
     (run / "config.yaml").write_text(json.dumps(config))
@@ -54,6 +54,18 @@ def test_mean_and_band_by_hand(tmp_path: Path) -> None:
     # Of two seeds the bootstrap gives one, the mean or the other, with 1/4, 1/2, 1/4.
     assert low.tolist() == [0, 100, 200]
     assert high.tolist() == [100, 300, 500]
+
+
+def test_the_policy_is_compared_with_the_planner(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "t", 0, {10: 0, 20: 100})
+    assert "policy alone 25.0, 25% of the planner's 100.0" in "\n".join(
+        say(group(find_runs([run])))
+    )
+    measures = {"saturated": 0.5, "q_executed": 3, "q_policy": 2, "q_random": 1, "optimism_8": 0.1}
+    for step in (10, 20):
+        Curve(run / "diagnostics.csv", step).append({"step": step, **measures})
+    lines = "\n".join(say(group(find_runs([run]))))
+    assert "50% of its actions saturated; value of executed actions 3, of the policy's 2" in lines
 
 
 def test_a_run_that_stopped_because_it_solved_the_task_stays_solved(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def test_a_run_writes_all_its_files(toy: dict[str, Any], small: list[str], tmp_p
     rows = read_curve(tmp_path / "curve.csv")
     assert [row["step"] for row in rows] == [48, 60, 72, 84, 96, 108, 120]
     assert all(row["length"] <= 25 for row in rows)
+    measures = read_curve(tmp_path / "diagnostics.csv")
+    assert [row["step"] for row in measures] == [row["step"] for row in rows]
+    assert all(0 <= row["saturated"] <= 1 for row in measures)
     episodes = read_curve(tmp_path / "episodes.csv")
     assert sum(row["length"] for row in episodes) <= 120
     report = json.loads((tmp_path / "result.json").read_text())
@@ -108,7 +111,7 @@ def test_a_killed_run_resumes_bit_for_bit(small: list[str], tmp_path: Path) -> N
     assert same(first[0], second[0])
     assert first[1]["counters"] == second[1]["counters"]
     assert first[1]["sampling"] == second[1]["sampling"]
-    for name in ("curve.csv", "episodes.csv"):
+    for name in ("curve.csv", "diagnostics.csv", "episodes.csv"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
 
 
