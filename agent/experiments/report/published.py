@@ -22,6 +22,7 @@ SOURCES = {
     "FOG": "result files of github.com/dmksjfl/DR.Q",
     "DR.Q": "result files of github.com/dmksjfl/DR.Q",
     "SimbaV2": "Lee et al. 2025, arXiv:2502.15280; 8 updates a step on Gymnasium",
+    "WIMLE": "result files of github.com/mehranagh20/wimle",
     "XQC": "result files of github.com/Holiday-Robot/FlashSAC",
     "FlashSAC": "result files of github.com/Holiday-Robot/FlashSAC",
 }
@@ -95,6 +96,9 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "SAC": _at(_DMCONTROL, None, 449, 595, 942),
         "DreamerV3": _at(_DMCONTROL, 289, 475, 799, 881),
     },
+    "hopper-hop": {"FOG": {50_000: 83, 100_000: 200}, "WIMLE": {200_000: 283}},
+    "quadruped-walk": {"FOG": {50_000: 637}, "DR.Q": {100_000: 920}},
+    "acrobot-swingup": {"WIMLE": {100_000: 216}, "DR.Q": {200_000: 306}},
     "half-cheetah": {
         "TD-MPC2, tuned": _at(_GYMNASIUM, 5139, 7251, 9975),
         "MBPO": _at(_GYMNASIUM, 7963, 9553, 10681),
