@@ -18,8 +18,8 @@ from worldplan.agent.learning import losses
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.losses import step_weights, weighted
-from worldplan.agent.models.networks import update_ema
-from worldplan.agent.models.world_model import LearnedModel
+from worldplan.agent.models.networks import frozen, update_ema
+from worldplan.agent.models.world_model import LearnedModel, imagine_step
 
 
 class LearnerConfig(BaseModel):
@@ -34,6 +34,9 @@ class LearnerConfig(BaseModel):
     reward: float = Field(default=0.1, ge=0, description="weight of the reward loss")
     continuation: float = Field(default=0.1, ge=0, description="weight of the continue loss")
     value: float = Field(default=0.1, ge=0, description="weight of the value loss")
+    imagination: int = Field(
+        default=0, ge=0, description="steps the policy acts in the model before the value it climbs"
+    )
     entropy: float = Field(default=1e-4, ge=0, description="weight of the policy's entropy")
     tau: float = Field(default=0.05, gt=0, le=1, description="EMA rate of the value target")
     task_gradient: bool = Field(
@@ -81,6 +84,8 @@ class Learner:
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         self.value_scale = torch.ones((), device=self.device)  # running 5-95% range of values
         self.updates = 0  # made so far
+        self._imagine_step = frozen(imagine_step, self.model)
+        self._outcomes = frozen(Heads.outcomes, self.heads)
         self._losses = prepare(
             self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
         )
@@ -125,13 +130,15 @@ class Learner:
         pi_noise: Tensor,
         next_noise: Tensor,
         extra: Tensor,
+        imagined: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Total loss, metrics, and the policy's values (S,), None if the heads do not learn.
 
         Args:
             batch: windows of C+T steps.
             scale: (), of values.
-            z_noise: (C+T, S, E), pi_noise, next_noise: (S, A), extra: what the model asks for.
+            z_noise: (C+T, S, E), pi_noise: (I+1, S, A), next_noise: (S, A), extra: what the model
+                asks for, imagined: (I, S, E) for z of the I steps that the policy imagines.
         """
         c, heads, C = self.config, self.heads, self.model.context - 1
         x, a, reward, terminated, valid = (
@@ -143,14 +150,14 @@ class Learner:
         if not c.task_heads:
             return of_model.loss, {k: v.detach() for k, v in of_model.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
-        f, z, start, last = of_model.features, of_model.z, of_model.start, of_model.last
+        f, z = of_model.features, of_model.z
         if not c.task_gradient:
             f, z = f.detach(), z.detach()
 
         # The value learns the return to the window's end, then the target's value there.
         with torch.no_grad():
-            action, _ = heads.act(last, next_noise)
-            bootstrap = heads.code.decode(heads.target_values(last, action)).min(0).values
+            action, _ = heads.act(of_model.last, next_noise)
+            bootstrap = heads.code.decode(heads.target_values(of_model.last, action)).min(0).values
             returns = losses.window_returns(reward, terminated, valid, bootstrap, self.discount)
         reward_logits, go_on = heads.outcomes(f, z, a)
         value_logits = heads.values(f, a)
@@ -164,20 +171,50 @@ class Learner:
         metrics = of_model.metrics | task
 
         # The policy climbs the frozen value from where the window starts.
-        action, log_prob = heads.act(start, pi_noise)
-        value = heads.code.decode(heads.values(start, action, frozen=True)).mean(0)
+        value, log_prob = self._imagine(*of_model.start, imagined, pi_noise)
         metrics["policy"] = losses.policy(value, log_prob, scale, c.entropy).mean()
         metrics["entropy"] = -log_prob.mean()
         metrics["value_mean"] = value.mean()
         total = total + metrics["policy"]
         return total, {k: v.detach() for k, v in metrics.items()}, value.detach()
 
+    def _imagine(
+        self, h: Tensor, s: Tensor, noise: Tensor, pi_noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The policy acts for I steps in the model; then comes the value. All but it is frozen.
+
+        For I > 0 the policy climbs what plans are scored by, through the model (stochastic value
+        gradients: Heess et al. 2015, https://arxiv.org/abs/1510.09142).
+
+        Args:
+            h: (S, H), s: (S, S'), noise: (I, S, E) for z, pi_noise: (I+1, S, A).
+
+        Returns:
+            The return (S,), and the policy's log probability (S,), mean over its actions.
+        """
+        heads, code = self.heads, self.heads.code
+        steps, log_probs = [], []
+        for e, p in zip(noise, pi_noise[:-1], strict=True):
+            f = self.model.features(h, s)
+            action, log_prob = heads.act(f, p)
+            h, s, z = self._imagine_step(h, s, action, e)
+            steps.append(self._outcomes(f, z, action))
+            log_probs.append(log_prob)
+        f = self.model.features(h, s)
+        action, log_prob = heads.act(f, pi_noise[-1])
+        total = code.decode(heads.values(f, action, frozen=True)).mean(0)
+        for reward, go_on in reversed(steps):
+            total = code.decode(reward) + self.discount * go_on.sigmoid() * total
+        return total, torch.stack([*log_probs, log_prob]).mean(0)
+
     def _noise(self, sequences: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
-        steps = self.model.context - 1 + self.config.horizon
+        c, model = self.config, self.model
+        steps = model.context - 1 + c.horizon
         shapes = [
-            (steps, sequences, self.model.noise_dim),
+            (steps, sequences, model.noise_dim),
+            (c.imagination + 1, sequences, self.heads.actions.size),
             (sequences, self.heads.actions.size),
-            (sequences, self.heads.actions.size),
-            self.model.extra_noise,
+            model.extra_noise,
+            (c.imagination, sequences, model.noise_dim),
         ]
         return tuple(torch.randn(s, generator=generator, device=self.device) for s in shapes)

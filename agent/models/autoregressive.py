@@ -200,7 +200,8 @@ class Autoregressive(LearnedModel):
         cross_entropy = -posterior.width.log().sum(-1)
         loss = (cross_entropy * valid[C:]).sum() / valid[C:].sum()
         z = posterior.detach().sample(noise[C:])
-        return ModelLoss(loss, {"cross_entropy": loss}, h[C], h[C:-1], z, h[-1])
+        start = h[C], states[C]
+        return ModelLoss(loss, {"cross_entropy": loss}, start, h[C:-1], z, h[-1])
 
 
 def _rows(u: Tensor, keep: int) -> Tensor:

@@ -219,7 +219,7 @@ class Ensemble(LearnedModel):
             spread = (error * log_std.exp()).std(0).mean(-1)
             metrics["disagreement"] = losses.weighted(spread, weights)
         total = self.config.weight * loss + self.config.bounds * bounds
-        return ModelLoss(total, metrics, now[0], now, z, h[-1])
+        return ModelLoss(total, metrics, (now[0], s[0]), now, z, h[-1])
 
     def _bootstrap_weights(self, x: Tensor, a: Tensor) -> Tensor:
         """Weight of each transition for each member: (N, T, S), with mean 1.

@@ -182,7 +182,7 @@ class JEPA(LearnedModel):
 
         # Imagine the window, with z from the posterior.
         h, predicted, features, zs, kls, kl_losses = embedded[C], [], [], [], [], []
-        start = self.features(h, s).detach()
+        start = h.detach(), s.detach()
         for t in range(C, C + T):
             posterior = self.posterior(h, s, a[t], embedded[t + 1])
             if self.latent_dim:

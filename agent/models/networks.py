@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,6 +108,28 @@ class EnsembleMLP(nn.Module):
             y = F.silu(y * use(self.scales[k]) + use(self.shifts[k]))
         y = torch.baddbmm(use(self.biases[-1]), y, use(self.weights[-1]))
         return y.to(self.weights[0].dtype)
+
+
+class _Call(nn.Module):
+    """A function of a module as the `forward` of another one."""
+
+    def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
+        super().__init__()
+        self.function, self.module = function, module
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.function(self.module, *inputs)
+
+
+def frozen(function: Callable[..., Any], module: nn.Module) -> Callable[..., Any]:
+    """`function` of the module and tensors, with gradients for the tensors and not the weights."""
+    call = _Call(function, module)
+
+    def run(*inputs: Tensor) -> Any:
+        weights = {name: p.detach() for name, p in call.named_parameters()}
+        return torch.func.functional_call(call, weights, inputs)
+
+    return run
 
 
 class SimNorm(nn.Module):

@@ -125,7 +125,7 @@ class ModelLoss:
 
     loss: Tensor  # (), weighted sum to minimise
     metrics: dict[str, Tensor]  # scalars () to log
-    start: Tensor  # (S, F) features at the window's start, without gradient
+    start: tuple[Tensor, Tensor]  # h (S, H), s (S, S') where the window starts, without gradient
     features: Tensor  # (T, S, F) features before each step
     z: Tensor  # (T, S, Z) sampled from the posterior
     last: Tensor  # (S, F) features after the last step

@@ -16,10 +16,12 @@ from tests.helpers.small_models import (
     rng,
     stir,
     train,
+    window,
 )
 from worldplan.agent.data.replay import Batch
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPAConfig
+from worldplan.agent.models.world_model import imagine_step
 
 # The update
 
@@ -78,6 +80,7 @@ LEARNER_FLAGS: dict[str, tuple[Any, str]] = {
     "continuation": (0.0, "simnorm"),
     "value": (0.0, "simnorm"),
     "entropy": (0.0, "simnorm"),
+    "imagination": (2, "simnorm"),
     "tau": (0.5, "simnorm"),
     "encoder_ema": (0.5, "layernorm"),
     "vicreg_variance": (0.0, "vicreg"),
@@ -242,6 +245,55 @@ def test_policy_climbs_the_value(sign: int) -> None:
     assert actions().mean().abs() < 0.2
     train(learner, draw, 60)
     assert sign * actions().mean() > 0.7
+
+
+def test_a_policy_in_imagination_climbs_the_return() -> None:
+    """A line: x' = x + a / 2, and a reward of -x' ** 2, which a policy brings to x = 0."""
+
+    def draw(generator: torch.Generator) -> Batch:
+        x = 2 * torch.rand(128, 1, generator=generator) - 1
+        a = 2 * torch.rand(128, 1, generator=generator) - 1
+        after = x + a / 2
+        return window(torch.stack([x, after], 1), a.unsqueeze(1), -after.square())
+
+    learner = make(1, 1, imagination=2, learning_rate=3e-3, value=1.0, reward=1.0)
+    train(learner, draw, 300)
+    x = torch.linspace(-0.4, 0.4, 9).unsqueeze(-1)
+    action = learner.heads.act(learner.model.encode(x), torch.zeros_like(x))[0].detach()
+    torch.testing.assert_close(action, -2 * x, atol=0.25, rtol=0)
+
+
+@pytest.mark.parametrize("kind", list(LATENTS))
+def test_the_imagined_return_by_hand(kind: str) -> None:
+    """Two steps of the policy in the model, added up backwards."""
+    learner = make(3, 2, {"latent": LATENTS[kind], "context": 3}, imagination=2)
+    stir(learner.model)
+    stir(learner.heads)
+    m, heads, code = learner.model, learner.heads, learner.heads.code
+    h = m.encode(torch.randn(5, 3, generator=rng())).detach()
+    s = m.initial_state(h)
+    noise = torch.randn(2, 5, m.noise_dim, generator=rng(1))
+    pi_noise = torch.randn(3, 5, 2, generator=rng(2))
+    value, log_prob = learner._imagine(h, s, noise, pi_noise)
+
+    steps, log_probs = [], []
+    for t in range(2):
+        f = m.features(h, s)
+        a, p = heads.act(f, pi_noise[t])
+        h, s, z = imagine_step(m, h, s, a, noise[t])
+        reward, go_on = heads.outcomes(f, z, a)
+        steps.append((code.decode(reward), 0.9 * go_on.sigmoid()))
+        log_probs.append(p)
+    f = m.features(h, s)
+    a, p = heads.act(f, pi_noise[2])
+    (r0, g0), (r1, g1) = steps
+    end = code.decode(heads.values(f, a)).mean(0)
+    torch.testing.assert_close(value, r0 + g0 * (r1 + g1 * end))
+    torch.testing.assert_close(log_prob, (log_probs[0] + log_probs[1] + p) / 3)
+    # The policy learns from it, and nothing else.
+    value.sum().backward()  # type: ignore[no-untyped-call]
+    moved = {k for k, q in [*m.named_parameters(), *heads.named_parameters()] if q.grad is not None}
+    assert moved == {f"policy.{k}" for k, _ in heads.policy.named_parameters()}
 
 
 def ring(generator: torch.Generator) -> Batch:
