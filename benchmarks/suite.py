@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from worldplan.agent.config.names import folder_name
@@ -85,6 +86,9 @@ def keep(out: Path, to: Path) -> int:
         for name in KEPT:
             if (run / name).exists():
                 shutil.copyfile(run / name, place / name)
+        config = OmegaConf.load(place / "config.yaml")
+        config.run_dir = None  # a path of this machine
+        OmegaConf.save(config, place / "config.yaml")
     return len(done)
 
 

@@ -65,6 +65,7 @@ def test_a_campaign_is_finished_and_kept(
         "inverted-pendulum/planner.horizon=2/seed-0", "inverted-pendulum/seed-0"
     ]  # fmt: skip
     assert all(json.loads(path.read_text())["step"] == 100 for path in results)
+    assert str(tmp_path) not in (results[0].parent / "config.yaml").read_text()
     assert {path.name for path in results[0].parent.iterdir()} == set(suite.KEPT)
 
     # One run was cut off: it goes on from its checkpoint, and the other is left alone.
