@@ -58,14 +58,14 @@ class Heads(nn.Module):
         out = self.outcome(torch.cat([f, z, self._seen(a)], -1))
         return out[..., :-1], out[..., -1]
 
-    def values(self, f: Tensor, a: Tensor, *, frozen: bool = False) -> Tensor:
+    def values(self, f: Tensor, a: Tensor) -> Tensor:
         """Value logits (E, ..., K)."""
-        logits: Tensor = self.value(torch.cat([f, self._seen(a)], -1), frozen)
+        logits: Tensor = self.value(torch.cat([f, self._seen(a)], -1))
         return logits
 
     def target_values(self, f: Tensor, a: Tensor) -> Tensor:
         """Value logits of the slow copy (E, ..., K)."""
-        logits: Tensor = self.target_value(torch.cat([f, self._seen(a)], -1), frozen=True)
+        logits: Tensor = self.target_value(torch.cat([f, self._seen(a)], -1))
         return logits
 
     def act(self, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

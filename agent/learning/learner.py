@@ -86,6 +86,7 @@ class Learner:
         self.updates = 0  # made so far
         self._imagine_step = frozen(imagine_step, self.model)
         self._outcomes = frozen(Heads.outcomes, self.heads)
+        self._values = frozen(Heads.values, self.heads)
         self._losses = prepare(
             self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
         )
@@ -202,7 +203,7 @@ class Learner:
             log_probs.append(log_prob)
         f = self.model.features(h, s)
         action, log_prob = heads.act(f, pi_noise[-1])
-        total = code.decode(heads.values(f, action, frozen=True)).mean(0)
+        total = code.decode(self._values(f, action)).mean(0)
         for reward, go_on in reversed(steps):
             total = code.decode(reward) + self.discount * go_on.sigmoid() * total
         return total, torch.stack([*log_probs, log_prob]).mean(0)

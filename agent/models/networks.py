@@ -48,11 +48,7 @@ class MLP(nn.Sequential):
 
 
 class EnsembleMLP(nn.Module):
-    """E MLPs with the same input; each layer is one batched product.
-
-    With `frozen=True` in a call, gradients reach the input but not the weights: a policy follows
-    the gradient of a value without training it.
-    """
+    """E MLPs with the same input; each layer is one batched product."""
 
     def __init__(self, members: int, inputs: int, outputs: int, width: int, layers: int) -> None:
         super().__init__()
@@ -71,14 +67,10 @@ class EnsembleMLP(nn.Module):
         with torch.no_grad():
             self.weights[-1].zero_()
 
-    def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (E, ..., O)."""
-
-        def use(p: Tensor) -> Tensor:
-            return p.detach() if frozen else p
-
         rows = x.reshape(1, -1, x.shape[-1]).expand(self.weights[0].shape[0], -1, -1)
-        y = self._layers(rows, use)
+        y = self._layers(rows, lambda p: p)
         return y.reshape(-1, *x.shape[:-1], y.shape[-1])
 
     def of_one(self, x: Tensor, member: Tensor, block: int = 32) -> Tensor:
@@ -122,7 +114,10 @@ class _Call(nn.Module):
 
 
 def frozen(function: Callable[..., Any], module: nn.Module) -> Callable[..., Any]:
-    """`function` of the module and tensors, with gradients for the tensors and not the weights."""
+    """`function` of the module and tensors, with gradients for the tensors and not the weights.
+
+    So a policy can climb what a model and a value predict without training them.
+    """
     call = _Call(function, module)
 
     def run(*inputs: Tensor) -> Any:
