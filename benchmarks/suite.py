@@ -35,6 +35,7 @@ from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.experiments.pool import Job, run_jobs
 from worldplan.agent.experiments.report.curves import find_runs, group, say
+from worldplan.agent.training.restore import same_config
 
 KEPT = ("config.yaml", "curve.csv", "diagnostics.csv", "episodes.csv", "result.json")
 
@@ -52,7 +53,7 @@ class Campaign:
         """One for each run, the first seed of everything first.
 
         Raises:
-            ValueError: no such task, or settings that are not valid.
+            ValueError: no such task, settings that are not valid, or a run with other settings.
         """
         return [
             self._job(task, variant, seed, out)
@@ -62,14 +63,16 @@ class Campaign:
         ]
 
     def _job(self, task: str, variant: str, seed: int, out: Path) -> Job:
-        settings = [f"seed={seed}", "threads=1", *self.settings, *variant.split()]
-        resolve(load_preset(task), settings)  # before the first run, not after hours
         folder = out / task / (folder_name(*variant.split()) if variant else "") / f"seed-{seed}"
+        settings = [f"seed={seed}", "threads=1", *self.settings, *variant.split()]
+        settings += [f"run_dir={folder}"]
+        # Before the first run, not after hours.
+        same_config(resolve(load_preset(task), settings), folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
 
         def command() -> list[str]:
             started = (folder / "checkpoints" / "latest").exists()
-            how = ["--resume", str(folder)] if started else [task, *settings, f"run_dir={folder}"]
+            how = ["--resume", str(folder)] if started else [task, *settings]
             return [sys.executable, "-P", "-m", "worldplan", "train", *how]
 
         name = str(folder.relative_to(out))
@@ -111,6 +114,8 @@ def main(words: Sequence[str] | None = None) -> None:
             given.variant or [""],
             [int(seed) for seed in given.seeds.split(",")],
         )
+        if not campaign.tasks:
+            raise ValueError("expected at least one task (see `worldplan tasks`)")
         jobs = campaign.jobs(given.out)
         console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
         with console.status("") as status:

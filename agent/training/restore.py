@@ -96,6 +96,23 @@ def config_json(config: RunConfig) -> dict[str, object]:
     return config.model_dump(mode="json")
 
 
+def same_config(config: RunConfig, run_dir: Path) -> bool:
+    """Whether the folder has a `config.yaml`.
+
+    Raises:
+        ValueError: it has one with other settings.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        return False
+    if OmegaConf.to_container(OmegaConf.load(path)) != config_json(config):
+        raise ValueError(
+            f"{run_dir} was made with other settings; repeat the command with the same "
+            "settings, or choose another --out"
+        )
+    return True
+
+
 def save_config(config: RunConfig, run_dir: Path) -> None:
     """Writes the run's `config.yaml`."""
     run_dir.mkdir(parents=True, exist_ok=True)

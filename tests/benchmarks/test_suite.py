@@ -45,6 +45,7 @@ def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Pa
     for words, said in (
         (["hoper"], "Did you mean 'hopper'"),
         (["hopper", "stepz=1"], "Did you mean 'steps'"),
+        (["steps=10"], "at least one task"),
         (["hopper", "--variant", "steps=many"], "steps"),
     ):
         with pytest.raises(SystemExit, match=said):
@@ -80,3 +81,6 @@ def test_a_campaign_is_finished_and_kept(
     # Begun anew, it would have saved its start.
     now = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
     assert saved.items() <= now.items()
+
+    with pytest.raises(SystemExit, match="made with other settings"):
+        suite.main(["learner.rho=0.9", *words])

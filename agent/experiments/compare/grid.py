@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from worldplan.agent.config.names import folder_name, one_of
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
@@ -21,7 +19,7 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare import trial
 from worldplan.agent.experiments.compare.trial import MEASURES
 from worldplan.agent.experiments.pool import Job
-from worldplan.agent.training.restore import config_json, save_config
+from worldplan.agent.training.restore import same_config, save_config
 
 # What each family of world models sets. All other settings are the same for all families.
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -138,19 +136,6 @@ def lay_out(grid: Grid, out: Path) -> list[Trial]:
                     run_dir = out / "runs" / name
                     trials.append(Trial(task, family, planner, seed, config, run_dir))
     for one in trials:
-        _prepare(one)
+        if not same_config(one.config, one.run_dir):
+            save_config(one.config, one.run_dir)
     return trials
-
-
-def _prepare(one: Trial) -> None:
-    """Writes a trial's config.yaml, or makes sure that the one there is the same."""
-    path, content = one.run_dir / "config.yaml", config_json(one.config)
-    if not path.exists():
-        save_config(one.config, one.run_dir)
-        return
-    there = OmegaConf.to_container(OmegaConf.load(path))
-    if there != content:
-        raise ValueError(
-            f"{one.run_dir} was made with other settings; repeat the command with the same "
-            "settings, or choose another --out"
-        )
