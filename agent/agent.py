@@ -46,6 +46,9 @@ class AgentConfig(BaseModel):
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
     proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
+    terminal_value: bool = Field(
+        default=True, description="the policy's value follows a plan's rewards; false: nothing does"
+    )
     noise_correlation: float = Field(
         default=0.0,
         ge=0,
@@ -82,7 +85,8 @@ class Agent:
         if isinstance(self.model, LearnedModel):
             self._heads = Heads(config.heads, self.model, actions).to(execution.device)
             reward = config.learner.task_heads
-            default = LearnedReturn(self._heads, config.discount) if reward else None
+            returns = LearnedReturn(self._heads, config.discount, config.terminal_value)
+            default = returns if reward else None
         self.model.to(execution.device)
         planner = make_planner(config.planner, actions)
         self.controller = Controller(

@@ -28,7 +28,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LearnedReturn:
-    """Predicted rewards over the horizon, then the policy's value.
+    """Predicted rewards over the horizon, then the policy's value, if it is `terminal`.
 
     Each step is discounted by the probability that the episode has lasted so far, so that a plan
     which falls loses what it would have earned after.
@@ -36,6 +36,7 @@ class LearnedReturn:
 
     heads: Heads
     discount: float
+    terminal: bool = True
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward, go_on, total = self._outlook(imagined)
@@ -56,9 +57,12 @@ class LearnedReturn:
         # Heads read all steps in one batch once the dynamics are unrolled.
         heads, last = self.heads, imagined.features[-1]
         reward_logits, go_on = heads.outcomes(imagined.features[:-1], imagined.z, imagined.actions)
+        rewards = heads.code.decode(reward_logits)
+        if not self.terminal:
+            return rewards, go_on.sigmoid(), torch.zeros_like(last[:, 0])
         action, _ = heads.act(last, torch.zeros_like(imagined.actions[0]))
         value = heads.code.decode(heads.values(last, action)).mean(0)
-        return heads.code.decode(reward_logits), go_on.sigmoid(), value
+        return rewards, go_on.sigmoid(), value
 
 
 @dataclass(frozen=True)

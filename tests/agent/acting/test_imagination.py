@@ -98,6 +98,14 @@ def test_learned_return_by_hand() -> None:
     assert RETURN.items(future).flatten().tolist() == pytest.approx(items)
 
 
+def test_learned_return_without_a_terminal_value_ends_with_the_horizon() -> None:
+    x = torch.tensor([[1.0]])
+    future = imagine(MODEL, x, x, one_row(2, 0), one_row(0, 2))
+    without = LearnedReturn(HEADS, 0.9, terminal=False)
+    assert without(future).tolist() == pytest.approx([3 + 0.9 * 0.25 * 5])
+    assert without.items(future).flatten().tolist() == pytest.approx([3, 0.9 * 0.25 * 5, 0])
+
+
 def test_learned_return_of_rows_does_not_mix_them() -> None:
     generator = torch.Generator().manual_seed(0)
     a, noise = torch.randn(2, 3, 5, 1, generator=generator).unbind()
