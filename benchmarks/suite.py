@@ -11,7 +11,8 @@ is an ordinary `worldplan train` with one thread, in OUT/TASK/VARIANT/seed-N; ru
 kept, others go on with `--resume`. The same command may be given again with more tasks, seeds or
 variants. --keep copies what a report needs of the runs that are done (config.yaml, curve.csv,
 diagnostics.csv, episodes.csv, result.json: small files) to a folder, in which they can be
-committed. At the end it prints the table of `worldplan report`.
+committed; runs that are there count as done, so that a campaign may go on on another machine. At
+the end it prints the table of `worldplan report`.
 
 The first seed of all tasks and variants comes first, so that a campaign that is cut off still
 compares them.
@@ -49,25 +50,34 @@ class Campaign:
     variants: Sequence[str] = ("",)  # each `key=value ...`
     seeds: Sequence[int] = (0,)
 
-    def jobs(self, out: Path) -> list[Job]:
+    def jobs(self, out: Path, kept: Path | None = None) -> list[Job]:
         """One for each run, the first seed of everything first.
+
+        Args:
+            out: folder of the runs.
+            kept: folder of small files of runs that were done elsewhere.
 
         Raises:
             ValueError: no such task, settings that are not valid, or a run with other settings.
         """
         return [
-            self._job(task, variant, seed, out)
+            self._job(task, variant, seed, out, kept)
             for seed in self.seeds
             for variant in self.variants
             for task in self.tasks
         ]
 
-    def _job(self, task: str, variant: str, seed: int, out: Path) -> Job:
+    def _job(self, task: str, variant: str, seed: int, out: Path, kept: Path | None) -> Job:
         folder = out / task / (folder_name(*variant.split()) if variant else "") / f"seed-{seed}"
         settings = [f"seed={seed}", "threads=1", *self.settings, *variant.split()]
         settings += [f"run_dir={folder}"]
         # Before the first run, not after hours.
-        same_config(resolve(load_preset(task), settings), folder)
+        config = resolve(load_preset(task), settings)
+        places = [folder]
+        same_config(config, folder)
+        if kept is not None:
+            places.append(kept / folder.relative_to(out))
+            same_config(config.model_copy(update={"run_dir": None}), places[-1])
         folder.parent.mkdir(parents=True, exist_ok=True)
 
         def command() -> list[str]:
@@ -77,7 +87,9 @@ class Campaign:
 
         name = str(folder.relative_to(out))
         log = folder.with_name(f"{folder.name}.log")
-        return Job(name, command, log, (folder / "result.json").exists)
+        return Job(
+            name, command, log, lambda: any((place / "result.json").exists() for place in places)
+        )
 
 
 def keep(out: Path, to: Path) -> int:
@@ -116,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> None:
         )
         if not campaign.tasks:
             raise ValueError("expected at least one task (see `worldplan tasks`)")
-        jobs = campaign.jobs(given.out)
+        jobs = campaign.jobs(given.out, given.keep)
         console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
         with console.status("") as status:
             run_jobs(
@@ -124,10 +136,10 @@ def main(words: Sequence[str] | None = None) -> None:
                 given.jobs,
                 lambda done, now: status.update(f"{done}/{len(jobs)} done; {', '.join(now)}"),
             )
-        for line in say(group(find_runs([given.out]))):
-            console.print(line)
         if given.keep is not None:
             console.print(f"{keep(given.out, given.keep)} runs kept in {given.keep}")
+        for line in say(group(find_runs([given.keep or given.out]))):
+            console.print(line)
     except (ValueError, OSError) as error:
         sys.exit(f"suite.py: {error}")
 

@@ -105,7 +105,11 @@ def same_config(config: RunConfig, run_dir: Path) -> bool:
     path = run_dir / "config.yaml"
     if not path.exists():
         return False
-    if OmegaConf.to_container(OmegaConf.load(path)) != config_json(config):
+    saved = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(saved, dict)
+    # A setting that is younger than the folder has its default there.
+    former = RunConfig.model_validate(modernised({str(k): v for k, v in saved.items()}))
+    if config_json(former) != config_json(config):
         raise ValueError(
             f"{run_dir} was made with other settings; repeat the command with the same "
             "settings, or choose another --out"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -74,7 +75,7 @@ def test_a_campaign_is_finished_and_kept(
     before = other.stat().st_mtime_ns
     (again / "result.json").unlink()
     saved = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
-    suite.main(words)
+    suite.main(words[:-2])
     assert "1 done" in capsys.readouterr().out
     assert json.loads((again / "result.json").read_text())["step"] == 100
     assert other.stat().st_mtime_ns == before
@@ -82,5 +83,13 @@ def test_a_campaign_is_finished_and_kept(
     now = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
     assert saved.items() <= now.items()
 
+    with pytest.raises(SystemExit, match="made with other settings"):
+        suite.main(["learner.rho=0.9", *words])
+
+    # On another machine, which has nothing but what was kept, all is done already.
+    shutil.rmtree(out)
+    suite.main(words)
+    assert "2 done" in capsys.readouterr().out
+    assert not list(out.rglob("*.csv"))
     with pytest.raises(SystemExit, match="made with other settings"):
         suite.main(["learner.rho=0.9", *words])
