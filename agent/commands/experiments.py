@@ -127,15 +127,17 @@ def report(
         list[Path], typer.Argument(help="run folders, or folders of them", metavar="RUN...")
     ],
     out: Annotated[Path, typer.Option(help="the picture to draw")] = Path("report.png"),
+    markdown: Annotated[bool, typer.Option("--markdown", help="a table to paste")] = False,
 ) -> None:
     """Draw the learning curves of runs beside published ones, and print their table."""
     from worldplan.agent.experiments.report.curves import find_runs, group, say
+    from worldplan.agent.experiments.report.markdown import results
     from worldplan.agent.experiments.report.plot import plot_report
 
     with plainly():
         will_write(out, ".png")
         groups = group(find_runs(runs))
-        for line in say(groups):
+        for line in results(groups) if markdown else say(groups):
             console.print(line)
         plot_report(groups, out)
         console.print(f"drawn to {out}")

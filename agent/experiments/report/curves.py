@@ -17,6 +17,7 @@ import numpy.typing as npt
 from omegaconf import OmegaConf
 
 from worldplan.agent.config.names import dotted
+from worldplan.agent.config.renamed import modernised
 from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
 from worldplan.agent.training.curve import read_curve
@@ -105,7 +106,7 @@ def _read(folder: Path) -> Iterator[RunCurve]:
         return
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     assert isinstance(config, dict)
-    flat = dict(dotted({str(k): v for k, v in config.items()}))
+    flat = dict(dotted(modernised({str(k): v for k, v in config.items()})))
     latent = "agent.model.latent."
     if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
         flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}

@@ -1,0 +1,44 @@
+"""Tables of results and of settings, against cells worked out by hand."""
+
+from pathlib import Path
+
+from tests.helpers.commands import run
+from tests.helpers.runs import write_run
+from worldplan.agent.experiments.report.curves import find_runs, group
+from worldplan.agent.experiments.report.markdown import results, settings
+
+
+def test_each_task_beside_the_best_published_figure(tmp_path: Path) -> None:
+    for seed, value in ((0, 300.0), (1, 400.0)):
+        write_run(tmp_path, "cheetah-run", seed, {5_000: 90, 12_500: value})
+    write_run(tmp_path, "walker-walk", 0, {12_500: 800, 25_000: 900})
+    assert list(results(group(find_runs([tmp_path])))) == [
+        "| task | seeds | 25k | 50k | final | policy alone |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| cheetah-run | 0, 1 | 350 (292 FOG) |  | 300, 400 | 25% |",
+        "| walker-walk | 0 | 800 (764 FOG) | 900 (960 TD-MPC2) | 900 | 25% |",
+        # FOG alone is published at 25k frames of both: (292 + 764) / 2.
+        "| mean of 2 dm_control tasks |  | 575 (528 FOG) |  |  |  |",
+    ]
+
+
+def test_what_a_run_has_other_than_its_preset(tmp_path: Path) -> None:
+    hopper, walker, reacher = "Hopper-v5", "Walker2d-v5", "Reacher-v5"
+    write_run(tmp_path, "hopper", 0, {12_500: 1500}, env=hopper)
+    write_run(tmp_path, "hopper", 1, {12_500: 9}, env=hopper)  # no other setting has this seed
+    for seed in (0, 2):
+        write_run(tmp_path, "hopper", seed, {12_500: 1000 + 8 * seed}, env=hopper, proposals=7)
+    write_run(tmp_path, "walker2d", 0, {12_500: 50}, env=walker, proposals=7)
+    write_run(tmp_path, "reacher", 0, {12_500: -5}, env=reacher)
+    assert list(settings(find_runs([tmp_path]), 25_000)) == [
+        "| return at 25k frames | hopper | walker2d |",
+        "| --- | --- | --- |",
+        "| the preset | 1,500 (25%) |  |",
+        "| `proposals=7` | 1,008 (25%, 2 seeds) | 50 (25%) |",
+    ]
+
+
+def test_report_prints_the_table(tmp_path: Path) -> None:
+    write_run(tmp_path, "hopper", 0, {25_000: 3500})
+    said = run("report", tmp_path, "--markdown", "--out", tmp_path / "r.png")
+    assert "| hopper | 0 | 3,500 (3470 DHMBPO) | 3,500 | 25% |" in said
