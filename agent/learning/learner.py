@@ -7,7 +7,7 @@ E noise of z.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,6 +45,16 @@ class LearnerConfig(BaseModel):
     task_heads: bool = Field(
         default=True, description="reward, value and policy learn too; false: no reward is read"
     )
+
+
+class UpdateNoise(NamedTuple):
+    """All that is random in an update, standard normal."""
+
+    z: Tensor  # (C+T, S, E)
+    bootstrap: Tensor  # (S, A) of the action from whose value the target starts
+    policy: Tensor  # (I+1, S, A) of the policy that learns, in I imagined steps and after them
+    imagined: Tensor  # (I, S, E) of z in those steps
+    extra: Tensor  # what the model asks for
 
 
 class Learner:
@@ -103,7 +113,7 @@ class Learner:
         """
         batch = batch.to(self.device)
         noise = self._noise(batch.reward.shape[0], generator)
-        loss, metrics, values = self._losses(batch, self.value_scale, *noise)
+        loss, metrics, values = self._losses(batch, self.value_scale, noise)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip = self.config.grad_clip_norm
@@ -127,19 +137,13 @@ class Learner:
         self,
         batch: Batch,
         scale: Tensor,
-        z_noise: Tensor,
-        pi_noise: Tensor,
-        next_noise: Tensor,
-        extra: Tensor,
-        imagined: Tensor,
+        noise: UpdateNoise,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Total loss, metrics, and the policy's values (S,), None if the heads do not learn.
 
         Args:
             batch: windows of C+T steps.
             scale: (), of values.
-            z_noise: (C+T, S, E), pi_noise: (I+1, S, A), next_noise: (S, A), extra: what the model
-                asks for, imagined: (I, S, E) for z of the I steps that the policy imagines.
         """
         c, heads, C = self.config, self.heads, self.model.context - 1
         x, a, reward, terminated, valid = (
@@ -147,7 +151,7 @@ class Learner:
             for u in (batch.observation, batch.action, batch.reward, batch.terminated, batch.valid)
         )
         weights = step_weights(valid[C:], c.rho)
-        of_model = self.model.loss(x, a, valid, weights, z_noise, extra)
+        of_model = self.model.loss(x, a, valid, weights, noise.z, noise.extra)
         if not c.task_heads:
             return of_model.loss, {k: v.detach() for k, v in of_model.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
@@ -157,7 +161,7 @@ class Learner:
 
         # The value learns the return to the window's end, then the target's value there.
         with torch.no_grad():
-            action, _ = heads.act(of_model.last, next_noise)
+            action, _ = heads.act(of_model.last, noise.bootstrap)
             bootstrap = heads.code.decode(heads.target_values(of_model.last, action)).min(0).values
             returns = losses.window_returns(reward, terminated, valid, bootstrap, self.discount)
         reward_logits, go_on = heads.outcomes(f, z, a)
@@ -172,7 +176,7 @@ class Learner:
         metrics = of_model.metrics | task
 
         # The policy climbs the frozen value from where the window starts.
-        value, log_prob = self._imagine(*of_model.start, imagined, pi_noise)
+        value, log_prob = self._imagine(*of_model.start, noise.imagined, noise.policy)
         metrics["policy"] = losses.policy(value, log_prob, scale, c.entropy).mean()
         metrics["entropy"] = -log_prob.mean()
         metrics["value_mean"] = value.mean()
@@ -208,14 +212,17 @@ class Learner:
             total = code.decode(reward) + self.discount * go_on.sigmoid() * total
         return total, torch.stack([*log_probs, log_prob]).mean(0)
 
-    def _noise(self, sequences: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
-        c, model = self.config, self.model
+    def _noise(self, sequences: int, generator: torch.Generator | None) -> UpdateNoise:
+        c, model, width = self.config, self.model, self.heads.actions.size
         steps = model.context - 1 + c.horizon
-        shapes = [
-            (steps, sequences, model.noise_dim),
-            (c.imagination + 1, sequences, self.heads.actions.size),
-            (sequences, self.heads.actions.size),
-            model.extra_noise,
-            (c.imagination, sequences, model.noise_dim),
-        ]
-        return tuple(torch.randn(s, generator=generator, device=self.device) for s in shapes)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=self.device)
+
+        return UpdateNoise(
+            z=normal(steps, sequences, model.noise_dim),
+            policy=normal(c.imagination + 1, sequences, width),
+            bootstrap=normal(sequences, width),
+            extra=normal(*model.extra_noise),
+            imagined=normal(c.imagination, sequences, model.noise_dim),
+        )

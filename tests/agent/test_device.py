@@ -20,6 +20,7 @@ from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.learning.learner import UpdateNoise
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
@@ -65,7 +66,7 @@ def test_an_update_stays_on_its_device(case: Case, monkeypatch: pytest.MonkeyPat
     agent = placed(case, META)
     learner = agent.make_learner()
     batch = case.batch(agent).to(META)
-    loss, metrics, _ = learner.losses(batch, learner.value_scale, *learner._noise(8, None))
+    loss, metrics, _ = learner.losses(batch, learner.value_scale, learner._noise(8, None))
     loss.backward()  # type: ignore[no-untyped-call]
     assert {m.device for m in metrics.values()} == {META}
     assert {p.grad.device for p in learner.parameters if p.grad is not None} == {META}
@@ -81,8 +82,10 @@ def test_cuda_learns_and_plans_as_the_cpu_does(case: Case, tmp_path: Path) -> No
     batch, x = case.batch(cpu), case.x(4)
     there, here = gpu.make_learner(), cpu.make_learner()
     noise = here._noise(8, rng())
-    expected, _, _ = here.losses(batch, here.value_scale, *noise)
-    loss, _, _ = there.losses(batch.to(CUDA), there.value_scale, *(u.to(CUDA) for u in noise))
+    expected, _, _ = here.losses(batch, here.value_scale, noise)
+    loss, _, _ = there.losses(
+        batch.to(CUDA), there.value_scale, UpdateNoise(*(u.to(CUDA) for u in noise))
+    )
     assert float(loss) == pytest.approx(float(expected), rel=1e-3)
     for _ in range(3):
         metrics = there.update(batch, gpu.generator(0))

@@ -125,7 +125,7 @@ def gradients(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     loss, _, _ = learner.losses(
         batch,
         learner.value_scale,
-        *noise,
+        noise,
     )
     named = {f"model.{k}": p for k, p in learner.model.named_parameters() if p.requires_grad}
     named |= {f"heads.{k}": p for k, p in learner.heads.named_parameters() if p.requires_grad}

@@ -93,7 +93,7 @@ def test_compiled_plans_and_losses_are_the_same(case: Case) -> None:
     learner = agent.make_learner()
     noises = learner._noise(8, rng())
     loss = [
-        prepare(learner.losses, how)(batch, learner.value_scale, *noises)[0].detach()
+        prepare(learner.losses, how)(batch, learner.value_scale, noises)[0].detach()
         for how in (False, True)
     ]
     torch.testing.assert_close(loss[1], loss[0], rtol=1e-4, atol=1e-4)

@@ -154,7 +154,7 @@ def test_slowness_is_the_embeddings_squared_step() -> None:
     noise = fast._noise(len(batch.reward), rng())
 
     def loss(learner: Any) -> Any:
-        return learner.losses(batch, learner.value_scale, *noise)
+        return learner.losses(batch, learner.value_scale, noise)
 
     (without, _, _), (with_, metrics, _) = loss(fast), loss(slow)
     h = fast.model.encode(batch.observation)
