@@ -123,7 +123,7 @@ class PolicyLag:
         return (
             f"the policy alone returns {policy:.1f} where the planner returns {planner:.1f}: "
             "values bootstrap from a policy that is much worse than what is executed. Try "
-            "updates_per_step=2, or a larger learner.learning_rate"
+            "updates_per_step=2, learner.imagination=3, or a larger learner.learning_rate"
         )
 
 
