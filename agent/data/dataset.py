@@ -5,12 +5,23 @@ Shapes: L decisions of an episode, D observation, A action.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from worldplan.agent.data.columns import COLUMNS, NEEDED, by_episode, checked_columns
+
+# What numpy and zipfile raise for files that are cut or changed.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, KeyError, OSError),
+)
 
 
 @dataclass(frozen=True)
@@ -53,40 +64,47 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
 
 
 def read_dataset(path: Path) -> list[Episode]:
-    """Reads the episodes of a file that `write_dataset` wrote.
+    """Reads the episodes of a file that `write_dataset` wrote, or of one like it.
 
-    Without rewards in the file they are 0. Without `terminated` every episode is truncated.
+    The rows of an episode have one number, and are in order of time: each begins where the one
+    before it ended. Rows of several episodes may be mixed. Without rewards in the file they are 0.
+    Without `terminated` every episode is truncated. Warns of arrays that are not read.
 
     Raises:
-        ValueError: not an .npz, missing arrays, or arrays of different lengths.
+        ValueError: not an .npz, a damaged one, missing arrays, or a row that cannot be learned
+            from as it is; the message names the row.
         FileNotFoundError: no such file.
     """
-    if not zipfile.is_zipfile(path) and path.exists():
-        raise ValueError(f"{path} is no .npz; expected a file of `worldplan collect`")
-    with np.load(path, allow_pickle=False) as arrays:
-        missing = {"observation", "action", "next_observation", "episode"} - set(arrays)
-        if missing:
-            raise ValueError(
-                f"{path} has no {', '.join(sorted(missing))}; expected the arrays of "
-                f"`worldplan collect`, got {', '.join(arrays)}"
-            )
-        data = {name: arrays[name] for name in arrays}
-    number = data["episode"]
-    rows = {name: len(values) for name, values in data.items()}
-    if set(rows.values()) != {len(number)} or not len(number):
-        raise ValueError(f"{path}: expected one row a transition in each array, got {rows}")
-    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    data = checked_columns(path, _read_arrays(path))
     episodes = []
-    for begin, end in zip(starts, [*starts[1:], len(number)], strict=True):
-        rows_of, last = slice(begin, end), end - 1
+    for rows in by_episode(path, data):
+        last = rows[-1:]
         terminated = bool(data["terminated"][last]) if "terminated" in data else False
-        episodes.append(
-            Episode(
-                np.concatenate([data["observation"][rows_of], data["next_observation"][last:end]]),
-                data["action"][rows_of],
-                data["reward"][rows_of] if "reward" in data else np.zeros(end - begin, np.float32),
-                terminated,
-                not terminated,
-            )
-        )
+        reward = data["reward"][rows] if "reward" in data else np.zeros(len(rows), np.float32)
+        seen = np.concatenate([data["observation"][rows], data["next_observation"][last]])
+        episodes.append(Episode(seen, data["action"][rows], reward, terminated, not terminated))
     return episodes
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the file that a data set has; warns of others."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path} is no .npz; expected a file of `worldplan collect`")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = list(file)
+            arrays = {name: file[name] for name in COLUMNS if name in found}
+    except MemoryError as error:
+        raise ValueError(f"{path} does not fit into memory: {error}") from error
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if missing := set(NEEDED) - set(arrays):
+        raise ValueError(
+            f"{path} has no {', '.join(sorted(missing))}; expected the arrays of "
+            f"`worldplan collect`, got {', '.join(found)}"
+        )
+    if others := sorted(set(found) - set(COLUMNS)):
+        text = f"{path}: {', '.join(others)} not read; a data set has {', '.join(COLUMNS)}"
+        warnings.warn(text, stacklevel=3)
+    return arrays

@@ -17,7 +17,8 @@ from worldplan.agent.data.dataset import Episode
 def read_minari(name: str) -> list[Episode]:
     """Reads the episodes of a data set on this disk, such as "mujoco/reacher/medium-v0".
 
-    Observations are flattened and actions are mapped to [-1, 1], as `make_env` does.
+    Observations are flattened and actions are mapped to [-1, 1], as `make_env` does. Nothing is
+    clipped: `fit` refuses what is out of range.
 
     Raises:
         ValueError: Minari is not installed, the data set is not on this disk, its actions are not
@@ -46,7 +47,7 @@ def read_minari(name: str) -> list[Episode]:
     return [
         Episode(
             _flat(data.observation_space, e.observations),
-            np.clip((e.actions - centre) / half, -1, 1).astype(np.float32),
+            ((e.actions - centre) / half).astype(np.float32),
             np.asarray(e.rewards, np.float32),
             bool(e.terminations[-1]),
             bool(e.truncations[-1]),

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.columns import check_episode
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
@@ -36,7 +37,8 @@ def fit(
     Ten rows of diagnostics are written to `fit.csv` in run_dir.
 
     Raises:
-        ValueError: observations or actions have other shapes than the task's, or are not finite.
+        ValueError: observations or actions have other shapes than the task's, are not finite or
+            out of range; or there is no episode.
     """
     return Fit(config, episodes, run_dir, console).run(updates)
 
@@ -103,12 +105,15 @@ def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
     spec = EnvironmentSpec.of(world, env)
     world.close()
     wanted = spec.observation.shape, (spec.action.size,)
-    for e in episodes:
+    if not episodes:
+        raise ValueError("expected a data set with at least one episode, got none")
+    for i, e in enumerate(episodes):
         if (e.observation.shape[1:], e.action.shape[1:]) != wanted:
             raise ValueError(
                 f"{env.id} has observations of {wanted[0]} and actions of {wanted[1]}; the data "
                 f"set has {e.observation.shape[1:]} and {e.action.shape[1:]}"
             )
+        check_episode(f"episode {i} of the data set", e.observation, e.action, e.reward)
     return spec
 
 
