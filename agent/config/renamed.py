@@ -31,6 +31,6 @@ def modernised(saved: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     found = {}
     for name, value in saved.items():
         key = f"{above}{name}"
-        last = RENAMED.get(key, key).rpartition(".")[2]
+        last = RENAMED[key].rpartition(".")[2] if key in RENAMED else name
         found[last] = modernised(value, f"{key}.") if isinstance(value, Mapping) else value
     return found

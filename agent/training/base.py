@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import check_saved
 from worldplan.agent.data.replay import Batch, Replay
 from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
@@ -24,7 +25,8 @@ class Training:
     """An agent and its learner, for environments with a spec.
 
     Raises:
-        ValueError: the family of world models learns nothing.
+        ValueError: the family of world models learns nothing, or a setting does not survive being
+            saved.
     """
 
     replay: Replay  # made by the subclass, which knows its size
@@ -43,6 +45,7 @@ class Training:
                 f"model.kind={model.kind} learns nothing; expected: "
                 f"worldplan evaluate {config.task} model.kind={model.kind}"
             )
+        check_saved(config)
         self.config, self.run_dir, self.console = config, run_dir, console
         if config.threads:
             torch.set_num_threads(config.threads)

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from worldplan.agent.agent import Agent, under
-from worldplan.agent.config.renamed import modernised
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import check_saved, plain, read_plain, to_yaml
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
 from worldplan.agent.training import checkpoint
@@ -25,7 +25,7 @@ def identity(config: RunConfig, spec: EnvironmentSpec) -> dict[str, Any]:
 
 def read_config(state: Mapping[str, Any]) -> RunConfig:
     """The configuration in a checkpoint's state, of this version or an older one."""
-    return RunConfig.model_validate(modernised(state["config"]))
+    return read_plain(state["config"])
 
 
 def read_spec(state: Mapping[str, Any], config: RunConfig) -> EnvironmentSpec:
@@ -91,9 +91,9 @@ def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
     return Agent(config.agent, spec, execution)
 
 
-def config_json(config: RunConfig) -> dict[str, object]:
-    """The configuration as plain JSON values."""
-    return config.model_dump(mode="json")
+def config_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain values, see `saved.plain`."""
+    return plain(config)
 
 
 def same_config(config: RunConfig, run_dir: Path) -> bool:
@@ -118,6 +118,7 @@ def same_config(config: RunConfig, run_dir: Path) -> bool:
 
 
 def save_config(config: RunConfig, run_dir: Path) -> None:
-    """Writes the run's `config.yaml`."""
+    """Writes the run's `config.yaml`. Raises ValueError if it would be read otherwise."""
+    check_saved(config)
     run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config_json(config)), run_dir / "config.yaml")
+    (run_dir / "config.yaml").write_text(to_yaml(config), encoding="utf-8")

@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from worldplan.agent.config.names import dotted
+from worldplan.agent.config.saved import plain
 from worldplan.agent.evaluation.film import animation
 from worldplan.agent.training.events import (
     EpisodeEvent,
@@ -32,7 +33,7 @@ class TensorBoard(Listener):
 
     def on_start(self, run: Run) -> None:
         self.writer = SummaryWriter(str(self.run_dir / "logs"), purge_step=run.step or None)
-        settings: Mapping[str, Any] = run.config.model_dump(mode="json")
+        settings: Mapping[str, Any] = plain(run.config)
         self.writer.add_text("config", f"```\n{json.dumps(settings, indent=2)}\n```")
         # TensorBoard takes only numbers and strings. `add_hparams` would create a run of its own.
         flat = {k: v if isinstance(v, int | float) else str(v) for k, v in dotted(settings)}
