@@ -108,8 +108,7 @@ def same_config(config: RunConfig, run_dir: Path) -> bool:
     saved = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(saved, dict)
     # A setting that is younger than the folder has its default there.
-    former = RunConfig.model_validate(modernised({str(k): v for k, v in saved.items()}))
-    if config_json(former) != config_json(config):
+    if read_plain({str(k): v for k, v in saved.items()}) != config:
         raise ValueError(
             f"{run_dir} was made with other settings; repeat the command with the same "
             "settings, or choose another --out"
