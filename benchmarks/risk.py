@@ -34,11 +34,12 @@ from worldplan.agent.acting.objective import LearnedReturn
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import plain
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.experiments.compare.trial import trained
 from worldplan.agent.training.atomic import write_json
-from worldplan.agent.training.restore import config_json, make_agent
+from worldplan.agent.training.restore import make_agent
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.tasks.gorge import route_of
 
@@ -104,7 +105,7 @@ def cells(args: argparse.Namespace, kind: str, seed: int) -> str:
     }, indent=None)  # fmt: skip
     for risk, file in files.items():
         judged = [f"planner.risk={risk}", futures(kind, EVALUATING_FUTURES), *EVALUATING]
-        planner = resolve(config_json(config), judged).agent
+        planner = resolve(plain(config), judged).agent
         careful = Agent(planner, agent.spec)
         careful.load_weights(agent.weights())
         found = crossed(careful, config.env, args.episodes)

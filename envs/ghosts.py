@@ -14,6 +14,7 @@ from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import Floats
 
 _COLOUR = np.array([0.25, 0.55, 1.0], np.float32)
+_CAMERA = ("type", "fixedcamid", "trackbodyid", "distance", "azimuth", "elevation")
 
 
 class GhostRenderer:
@@ -86,9 +87,10 @@ def _camera(env: gym.Env[Any, Any], model: mujoco.MjModel, data: mujoco.MjData) 
         # As Gymnasium's OffScreenViewer does for a model without a camera.
         camera.lookat[:] = np.median(data.geom_xpos, 0)
         camera.distance = model.stat.extent
+        # By name, because a checkpoint may have named them.
         for name, value in (renderer.default_cam_config or {}).items():
-            if isinstance(value, np.ndarray):
-                getattr(camera, name)[:] = value
-            else:
+            if name == "lookat":
+                camera.lookat[:] = value
+            elif name in _CAMERA:
                 setattr(camera, name, value)
     return camera

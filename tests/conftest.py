@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import pytest
 import torch
 
 from tests.helpers.settings import HELPERS, SMALL
+
+# The user's list of environments that were made stays as it is.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
 
 torch.set_num_threads(1)
 sys.path.append(HELPERS)

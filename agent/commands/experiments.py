@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worldplan.agent.commands.terminal import console, plainly, will_write
+from worldplan.agent.commands.terminal import at_work, console, will_write
 
 Tasks = Annotated[
     list[str] | None,
@@ -64,44 +64,43 @@ def compare(
     from worldplan.agent.experiments.pool import run_jobs
     from worldplan.planners import PLANNERS
 
-    with plainly():
-        presets = [name for name in names or [] if "=" not in name]
-        overrides = [name for name in names or [] if "=" in name]
-        grid = default_grid(presets, env or [], quick=quick)
-        grid = replace(
-            grid,
-            families=choose("family", families, FAMILIES) if families else grid.families,
-            planners=choose("planner", planners, PLANNERS),
-            seeds=seeds or grid.seeds,
-            steps=grid.steps if steps is None else dict.fromkeys(grid.tasks, steps),
-            overrides=overrides,
+    presets = [name for name in names or [] if "=" not in name]
+    overrides = [name for name in names or [] if "=" in name]
+    grid = default_grid(presets, env or [], quick=quick)
+    grid = replace(
+        grid,
+        families=choose("family", families, FAMILIES) if families else grid.families,
+        planners=choose("planner", planners, PLANNERS),
+        seeds=seeds or grid.seeds,
+        steps=grid.steps if steps is None else dict.fromkeys(grid.tasks, steps),
+        overrides=overrides,
+    )
+    trials = lay_out(grid, out)
+    console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
+    with at_work() as say:
+        run_jobs(
+            [trial.job() for trial in trials], jobs or os.cpu_count() or 1,
+            lambda done, now: say(f"{done}/{len(trials)} done; {', '.join(now)}"),
+        )  # fmt: skip
+    rows = collect(trials)
+    pairs = pair_up(rows)
+    lines = table(rows, pairs)
+    write_csv(lines, out / "table.csv")
+    plot_comparison(rows, pairs, out / "figure.png")
+    _show(lines)
+    for pair in pairs:
+        console.print(
+            f"{pair.with_action} against {pair.without_action}, {pair.planner}, over "
+            f"{len(pair.by_task)} tasks, exchanging seeds: {say_p(pair.overall)}"
         )
-        trials = lay_out(grid, out)
-        console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
-        with console.status("") as status:
-            run_jobs(
-                [trial.job() for trial in trials], jobs or os.cpu_count() or 1,
-                lambda done, now: status.update(f"{done}/{len(trials)} done; {', '.join(now)}"),
-            )  # fmt: skip
-        rows = collect(trials)
-        pairs = pair_up(rows)
-        lines = table(rows, pairs)
-        write_csv(lines, out / "table.csv")
-        plot_comparison(rows, pairs, out / "figure.png")
-        _show(lines)
-        for pair in pairs:
-            console.print(
-                f"{pair.with_action} against {pair.without_action}, {pair.planner}, over "
-                f"{len(pair.by_task)} tasks, exchanging seeds: {say_p(pair.overall)}"
-            )
-        console.print(f"table {out / 'table.csv'}, figure {out / 'figure.png'}")
+    console.print(f"table {out / 'table.csv'}, figure {out / 'figure.png'}")
 
 
 def _show(lines: list[dict[str, Any]]) -> None:
     """The table as a person reads it, in any width."""
     for line in lines:
         say = {k: _number(v) for k, v in line.items() if isinstance(v, float)}
-        console.print(f"[bold]{line['task']}  {line['family']}[/bold]  {line['planner']}")
+        console.headed(f"{line['task']}  {line['family']}", f"  {line['planner']}")
         console.print(
             f"    return {say['return']} (95% {say['low']} to {say['high']}); policy alone "
             f"{say['policy']}, random actions {say['random']}, constant-cost baseline "
@@ -134,10 +133,9 @@ def report(
     from worldplan.agent.experiments.report.markdown import results
     from worldplan.agent.experiments.report.plot import plot_report
 
-    with plainly():
-        will_write(out, ".png")
-        groups = group(find_runs(runs))
-        for line in results(groups) if markdown else say(groups):
-            console.print(line)
-        plot_report(groups, out)
-        console.print(f"drawn to {out}")
+    will_write(out, ".png")
+    groups = group(find_runs(runs))
+    for line in results(groups) if markdown else say(groups):
+        console.print(line)
+    plot_report(groups, out)
+    console.print(f"drawn to {out}")

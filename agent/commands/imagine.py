@@ -9,11 +9,12 @@ import typer
 
 from worldplan.agent.commands.terminal import (
     ActorOption,
+    EnvAgain,
     Overrides,
     Subject,
+    TrustOption,
     actor_name,
     console,
-    plainly,
     subject,
     will_write,
 )
@@ -29,6 +30,8 @@ def imagine(
     seed: Annotated[int, typer.Option(min=0, help="number of the held-out episode")] = 0,
     start: Annotated[int, typer.Option(min=0, help="decision from which to imagine")] = 0,
     actor: ActorOption = "planner",
+    trust: TrustOption = False,
+    env: EnvAgain = None,
     passive: Annotated[
         bool, typer.Option("--passive", help="choose no actions from there on: only watch")
     ] = False,
@@ -39,15 +42,14 @@ def imagine(
     from worldplan.agent.experiments.imagine.run import Outputs, Request, no_renderer, show
     from worldplan.agent.training import checkpoint
 
-    with plainly():
-        will_write(video, ".mp4")
-        will_write(plot, ".png")
-        who = actor_name(actor)
-        no_renderer()  # looks for one before an environment is made
-        agent, config = subject(run, settings)
-        folder = checkpoint.find(Path(run)).absolute().parents[1] if Path(run).exists() else Path()
-        request = Request(horizon, samples, seed, start, who, passive)
-        outputs = Outputs(
-            plot or folder / "imagine.png", video or folder / "imagine.mp4", video is not None
-        )
-        show(agent, config, request, outputs, console)
+    will_write(video, ".mp4")
+    will_write(plot, ".png")
+    who = actor_name(actor)
+    no_renderer()  # looks for one before an environment is made
+    agent, config = subject(run, settings, trust=trust, env=env)
+    folder = checkpoint.find(Path(run)).absolute().parents[1] if Path(run).exists() else Path()
+    request = Request(horizon, samples, seed, start, who, passive)
+    outputs = Outputs(
+        plot or folder / "imagine.png", video or folder / "imagine.mp4", video is not None
+    )
+    show(agent, config, request, outputs, console)

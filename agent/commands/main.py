@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from worldplan.agent.commands.errors import guarded
 from worldplan.agent.commands.experiments import compare, report
 from worldplan.agent.commands.imagine import imagine
 from worldplan.agent.commands.offline import collect, fit
@@ -30,11 +31,11 @@ def tasks() -> None:
 
     for task in list_tasks().values():
         needs = f"   needs the extra {task.needs}" if task.needs else ""
-        console.print(f"[bold]{task.name:26}[/bold]{task.steps:>7,} steps   {task.env_id}{needs}")
+        console.headed(f"{task.name:26}", f"{task.steps:>7,} steps   {task.env_id}{needs}")
         console.print(f"    {task.description}")
-    console.print("\nAn extra is installed by: pip install 'worldplan\\[EXTRA]'")
+    console.print("\nAn extra is installed by: pip install 'worldplan[EXTRA]'")
     console.print("Any other Gymnasium environment: worldplan train --env ID")
 
 
 for command in (train, evaluate, rollout, imagine, tasks, collect, fit, compare, report):
-    app.command()(command)
+    app.command()(guarded(command))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from worldplan.agent.commands.terminal import Overrides, console, new_run_dir, plainly, will_write
+from worldplan.agent.commands.terminal import Overrides, at_work, console, new_run_dir, will_write
 from worldplan.agent.config.names import one_of
 
 
@@ -25,18 +25,17 @@ def collect(
     from worldplan.agent.config.presets import load_preset
     from worldplan.agent.data.dataset import write_dataset
 
-    with plainly():
-        config = resolve(load_preset(task), overrides or [])
-        will_write(out, ".npz")
-        one_of("collector", actor, get_args(Collector))
-        who: Any = actor
-        with console.status("") as status:
-            episodes = play(
-                config.env, steps, who, config.seed,
-                watch=lambda step: status.update(f"{task}, {step:,} of {steps:,} decisions"),
-            )  # fmt: skip
-        count = write_dataset(out, episodes)
-        console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
+    config = resolve(load_preset(task), overrides or [])
+    will_write(out, ".npz")
+    one_of("collector", actor, get_args(Collector))
+    who: Any = actor
+    with at_work() as say:
+        episodes = play(
+            config.env, steps, who, config.seed,
+            watch=lambda step: say(f"{task}, {step:,} of {steps:,} decisions"),
+        )  # fmt: skip
+    count = write_dataset(out, episodes)
+    console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
 
 
 def fit(
@@ -53,11 +52,10 @@ def fit(
     from worldplan.agent.training.fit import TRIPLES_ALONE
     from worldplan.agent.training.fit import fit as train_model
 
-    with plainly():
-        config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
-        run_dir = new_run_dir(config)
-        source, _, name = dataset.partition(":")
-        episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
-        console.print(f"[bold]{task}[/bold]  {dataset}  seed {config.seed}  -> {run_dir}")
-        train_model(config, episodes, run_dir, updates, console)
-        console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: worldplan evaluate {run_dir}")
+    config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
+    run_dir = new_run_dir(config)
+    source, _, name = dataset.partition(":")
+    episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
+    console.headed(task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
+    train_model(config, episodes, run_dir, updates, console)
+    console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: worldplan evaluate {run_dir}")

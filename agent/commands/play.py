@@ -9,11 +9,13 @@ import typer
 
 from worldplan.agent.commands.terminal import (
     ActorOption,
+    EnvAgain,
     Overrides,
     Subject,
+    TrustOption,
     actor_name,
+    at_work,
     console,
-    plainly,
     show_evaluation,
     subject,
     will_write,
@@ -26,6 +28,8 @@ def evaluate(
     run: Subject,
     settings: Overrides = None,
     actor: ActorOption = "planner",
+    trust: TrustOption = False,
+    env: EnvAgain = None,
     episodes: Episodes = 20,
     out: Annotated[Path | None, typer.Option(help="write the summary to this JSON file")] = None,
 ) -> None:
@@ -36,28 +40,29 @@ def evaluate(
     from worldplan.agent.training.atomic import write_json
     from worldplan.envs import make_vector
 
-    with plainly():
-        who = actor_name(actor)
-        will_write(out, ".json")
-        agent, config = subject(run, settings, compiled=True)
-        env = make_vector(config.env, episodes)
-        with console.status("") as status:
-            result = play(
-                agent, env, held_out_seeds(episodes), who,
-                watch=lambda step: status.update(f"{actor}, {episodes} episodes, step {step}"),
-            )  # fmt: skip
-        env.close()
-        sums = summary(result.returns, result.seeds)
-        show_evaluation(result, sums)
-        if out is not None:
-            write_json(out, {"task": config.task, "actor": actor, **sums})
-            console.print(f"written to {out}")
+    who = actor_name(actor)
+    will_write(out, ".json")
+    agent, config = subject(run, settings, compiled=True, trust=trust, env=env)
+    world = make_vector(config.env, episodes)
+    with at_work() as say:
+        result = play(
+            agent, world, held_out_seeds(episodes), who,
+            watch=lambda step: say(f"{actor}, {episodes} episodes, step {step}"),
+        )  # fmt: skip
+    world.close()
+    sums = summary(result.returns, result.seeds)
+    show_evaluation(result, sums)
+    if out is not None:
+        write_json(out, {"task": config.task, "actor": actor, **sums})
+        console.print(f"written to {out}")
 
 
 def rollout(
     run: Subject,
     settings: Overrides = None,
     actor: ActorOption = "planner",
+    trust: TrustOption = False,
+    env: EnvAgain = None,
     episodes: Episodes = 1,
     video: Annotated[Path | None, typer.Option(help="film the episodes to this MP4")] = None,
     dataset: Annotated[Path | None, typer.Option(help="write the transitions to this .npz")] = None,
@@ -89,41 +94,40 @@ def rollout(
     from worldplan.agent.evaluation.film import film_episode, prepare_rendering
     from worldplan.agent.training.curve import Curve
 
-    with plainly():
-        who = actor_name(actor)
-        if video is None and dataset is None and explain is None:
-            raise ValueError(
-                "expected --video FILE.mp4, --dataset FILE.npz or --explain FILE.csv, or several"
-            )
-        if explain is not None and who != "planner":
-            raise ValueError(
-                f"--explain needs plans, and actor {who} makes none; expected --actor planner"
-            )
-        will_write(video, ".mp4")
-        will_write(dataset, ".npz")
-        will_write(explain, ".csv")
-        if video is not None:
-            prepare_rendering()
-        agent, config = subject(run, settings)
-        acting = agent.actor(who, explain=explain is not None)
-        table = Curve(explain) if explain is not None else None
-        played = []
-        for i, seed in enumerate(held_out_seeds(episodes)):
-            film = video
-            if video is not None and episodes > 1:
-                film = video.with_stem(f"{video.stem}-{i}")
-            steps: list[Step] = []
-            played.append(film_episode(agent, config.env, seed, film, acting, steps.append))
-            length, total = len(steps), played[-1].reward.sum()
-            console.print(f"episode {i}: return {total:.1f} in {length} steps  {film or ''}")
-            if table is None:
-                continue
-            for t, step in enumerate(steps):
-                row = {"episode": i, "step": t, "reward": float(step.reward[0])}
-                table.append(row | explanation(step.plan, config.agent.planner.iterations))
-        if dataset is not None:
-            count = write_dataset(dataset, played)
-            console.print(f"{count:,} transitions written to {dataset}")
-        if explain is not None:
-            count = sum(len(episode.reward) for episode in played)
-            console.print(f"{count:,} plans explained in {explain}")
+    who = actor_name(actor)
+    if video is None and dataset is None and explain is None:
+        raise ValueError(
+            "expected --video FILE.mp4, --dataset FILE.npz or --explain FILE.csv, or several"
+        )
+    if explain is not None and who != "planner":
+        raise ValueError(
+            f"--explain needs plans, and actor {who} makes none; expected --actor planner"
+        )
+    will_write(video, ".mp4")
+    will_write(dataset, ".npz")
+    will_write(explain, ".csv")
+    if video is not None:
+        prepare_rendering()
+    agent, config = subject(run, settings, trust=trust, env=env)
+    acting = agent.actor(who, explain=explain is not None)
+    table = Curve(explain) if explain is not None else None
+    played = []
+    for i, seed in enumerate(held_out_seeds(episodes)):
+        film = video
+        if video is not None and episodes > 1:
+            film = video.with_stem(f"{video.stem}-{i}")
+        steps: list[Step] = []
+        played.append(film_episode(agent, config.env, seed, film, acting, steps.append))
+        length, total = len(steps), played[-1].reward.sum()
+        console.print(f"episode {i}: return {total:.1f} in {length} steps  {film or ''}")
+        if table is None:
+            continue
+        for t, step in enumerate(steps):
+            row = {"episode": i, "step": t, "reward": float(step.reward[0])}
+            table.append(row | explanation(step.plan, config.agent.planner.iterations))
+    if dataset is not None:
+        count = write_dataset(dataset, played)
+        console.print(f"{count:,} transitions written to {dataset}")
+    if explain is not None:
+        count = sum(len(episode.reward) for episode in played)
+        console.print(f"{count:,} plans explained in {explain}")

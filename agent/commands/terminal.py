@@ -1,10 +1,8 @@
-"""Shared by the commands: arguments, output, files to write, and errors."""
+"""Shared by the commands: arguments, output, and files to write."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,11 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from worldplan.agent.config.names import folder_name, one_of
-from worldplan.envs import EnvironmentFault
-
-console = Console(soft_wrap=True)
+from worldplan.agent.config.texts import visible
 
 Overrides = Annotated[
     list[str] | None,
@@ -27,21 +24,26 @@ Overrides = Annotated[
 ]
 
 
-@contextmanager
-def plainly() -> Iterator[None]:
-    """Errors that a user can correct become one line on standard error and exit status 1.
+class Terminal(Console):
+    """Shows texts as they are: no markup is read in them, and no control character acts."""
 
-    Warnings are one line there too, without the source that raised them.
-    """
-    usual = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"worldplan: warning: {message}\n"
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, EnvironmentFault) as error:
-        print(f"worldplan: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
-    finally:
-        warnings.formatwarning = usual
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(visible(text), **{**how, "markup": False, "emoji": False})
+
+    def headed(self, head: str, rest: str) -> None:
+        """Prints a line that begins in bold."""
+        self.print(head, style="bold", end="")
+        self.print(rest)
+
+
+console = Terminal(soft_wrap=True)
+
+
+@contextmanager
+def at_work() -> Iterator[Callable[[str], None]]:
+    """Shows a line that what is given replaces, as long as the work goes on."""
+    with console.status("") as status:
+        yield lambda line: status.update(Text(visible(line)))
 
 
 def new_run_dir(config: Any) -> Path:
@@ -85,11 +87,33 @@ Subject = Annotated[
 ActorOption = Annotated[str, typer.Option(help="planner, policy, random or zero")]
 
 
-def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> tuple[Any, Any]:
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="make the run's environment, whatever module it imports or file it names"
+    ),
+]
+EnvAgain = Annotated[
+    str | None,
+    typer.Option(help="the run's own environment again: its module may be imported then"),
+]
+
+
+def subject(
+    run: str,
+    settings: list[str] | None,
+    *,
+    compiled: bool = False,
+    trust: bool = False,
+    env: str | None = None,
+) -> tuple[Any, Any]:
     """The agent that the argument RUN of a command means, and its configuration.
 
+    Its environment may be made then: `trust` and `env` are as for `trust.require`.
+
     Raises:
-        ValueError, FileNotFoundError: not a run, or a preset of a family that must be trained.
+        ValueError, FileNotFoundError: not a run, or a preset of a family that must be trained;
+            an environment that is not trusted.
     """
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.config.presets import load_preset, tasks
@@ -99,7 +123,9 @@ def subject(run: str, settings: list[str] | None, *, compiled: bool = False) -> 
         if settings:
             given = " ".join(settings)
             raise ValueError(f"{run} has its own settings; expected no others, got {given!r}")
-        return load_with_config(run, compiled=compiled)
+        return load_with_config(run, compiled=compiled, trust=trust, plays=True, env=env)
+    if env is not None:
+        raise ValueError(f"{run} is a task and has its environment; expected no --env, got {env!r}")
     config = resolve(load_preset(run), settings or [])
     if config.agent.model.learns:
         raise ValueError(
@@ -121,7 +147,7 @@ def show_evaluation(result: Any, sums: dict[str, Any]) -> None:
     low, high = sums["ci95"]
     returns = " ".join(f"{r:.1f}" for r in result.returns)
     console.print(
-        f"{result.actor}: mean return [bold]{sums['mean']:.1f}[/bold]  "
+        f"{result.actor}: mean return {sums['mean']:.1f}  "
         f"(95% interval {low:.1f} to {high:.1f}, IQM {sums['iqm']:.1f}, std {sums['std']:.1f}, "
         f"{len(result.returns)} held-out episodes, {np.mean(result.lengths):.0f} steps each, "
         f"{1e3 * result.seconds / max(1, result.lengths.max()):.1f} ms a decision for all)"

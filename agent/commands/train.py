@@ -10,9 +10,9 @@ import typer
 
 from worldplan.agent.commands.terminal import (
     Overrides,
+    TrustOption,
     console,
     new_run_dir,
-    plainly,
     show_evaluation,
 )
 from worldplan.envs import EnvironmentFault
@@ -24,46 +24,55 @@ def train(
     ] = None,
     overrides: Overrides = None,
     env: Annotated[
-        str | None, typer.Option(help="any Gymnasium id, also module:EnvId, instead of a preset")
+        str | None,
+        typer.Option(
+            help="any Gymnasium id, also module:EnvId, instead of a preset; or, with --resume, the "
+            "run's own"
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="run folder to resume from its latest checkpoint"),
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Train an agent on a task, then evaluate it and print where the results are."""
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.config.presets import load_preset
+    from worldplan.agent.config.reading import reading
     from worldplan.agent.training import checkpoint
     from worldplan.agent.training.restore import read_config
+    from worldplan.agent.training.trust import require
 
     settings = list(overrides or [])
-    with plainly():
-        if env and task is not None and "=" not in task:
-            raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
-        if (env or resume) and task is not None:
-            settings.insert(0, task)  # the first word is then a setting, not a preset
-            task = None
-        if resume is not None:
-            if env or settings:
-                raise ValueError(
-                    "--resume takes the settings of the run; expected no others, "
-                    f"got {env or ' '.join(settings)!r}"
-                )
-            if (resume / "state.json").is_file():
-                raise ValueError(
-                    f"expected the run {resume.parent.parent} to resume, got a checkpoint of it"
-                )
-            with warnings.catch_warnings(action="ignore"):  # the trainer will warn
-                _, state = checkpoint.read(checkpoint.find(resume))
-            config, run_dir = read_config(state), resume
-        else:
-            if task is None and env is None:
-                raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
-            base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
-            config = resolve(base, settings)
-            run_dir = new_run_dir(config)
-        _train(config, run_dir, resume=resume is not None)
+    if env and task is not None and "=" not in task:
+        raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
+    if (env or resume) and task is not None:
+        settings.insert(0, task)  # the first word is then a setting, not a preset
+        task = None
+    if resume is not None:
+        if settings:
+            raise ValueError(
+                "--resume takes the settings of the run; expected no others, "
+                f"got {' '.join(settings)!r}"
+            )
+        if (resume / "state.json").is_file():
+            raise ValueError(
+                f"expected the run {resume.parent.parent} to resume, got a checkpoint of it"
+            )
+        with warnings.catch_warnings(action="ignore"):  # the trainer will warn
+            found = checkpoint.find(resume)
+            with reading(found):
+                _, state = checkpoint.read(found)
+                config, run_dir = read_config(state), resume
+        require(config.env, resume, trust=trust, named=env)
+    else:
+        if task is None and env is None:
+            raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
+        base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
+        config = resolve(base, settings)
+        run_dir = new_run_dir(config)
+    _train(config, run_dir, resume=resume is not None)
 
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
@@ -72,7 +81,7 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
 
     if config.video:
         prepare_rendering()
-    console.print(f"[bold]{config.task}[/bold]  {config.env.id}  seed {config.seed}  -> {run_dir}")
+    console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
     if trainer.env.max_episode_steps is None:
         console.print(

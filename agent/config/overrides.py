@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.renamed import RENAMED, present_name
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.texts import one_line
 from worldplan.agent.models.registry import ModelConfigUnion
 from worldplan.agent.models.world_model import ModelConfig
 
@@ -37,28 +38,57 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
     content = _merge(base, given)
     if defaults := _of_family(content):
         content = _merge(_merge(base, list(dotted(defaults))), given)
+    config = checked(content)
+    if wrong := next(_switched(content, config.model_dump()), None):
+        raise ValueError(f"{wrong}: expected a number, got on or off, yes or no, true or false")
+    return config
+
+
+def checked(content: Mapping[str, Any]) -> RunConfig:
+    """The configuration that nested settings make.
+
+    Raises:
+        ValueError: they make none. One line says what is wrong with each.
+    """
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(item) for item in error.errors())) from error
+        raise ValueError("; ".join(map(_explain, error.errors()))) from error
+
+
+def _switched(given: Mapping[str, Any], read: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Names of the settings that are numbers, and were given as booleans: YAML's 1 is not `on`."""
+    for name, value in read.items():
+        was = given.get(name)
+        if isinstance(was, Mapping) and isinstance(value, dict):
+            yield from _switched(was, value, f"{above}{name}.")
+        elif isinstance(was, bool) and isinstance(value, int | float) and value is not was:
+            yield f"{above}{name}"
 
 
 def _merge(base: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Base with dotted settings put onto it, one after the other."""
     merged = OmegaConf.create(dict(base))
     for key, value in given:
-        _leave_out(merged, key.removesuffix(".kind"), value)
+        with _setting(key):
+            _leave_out(merged, key.removesuffix(".kind"), value)
     for key, value in given:
-        try:
+        with _setting(key):
             _spell_out_kinds(merged, key)
-            if isinstance(value, str) and OmegaConf.is_dict(OmegaConf.select(merged, key)):
-                key = f"{key}.kind"
-            OmegaConf.update(merged, key, value, force_add=True)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"cannot set {key!r}: {error}") from error
+            kind = isinstance(value, str) and OmegaConf.is_dict(OmegaConf.select(merged, key))
+            OmegaConf.update(merged, f"{key}.kind" if kind else key, value, force_add=True)
     content = OmegaConf.to_container(merged)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+@contextmanager
+def _setting(key: str) -> Iterator[None]:
+    """What OmegaConf says of a key or of a value that it cannot set there."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"cannot set {key!r}: {one_line(error)}") from error
 
 
 def _of_family(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,10 +112,10 @@ def _parse(override: str) -> tuple[str, Any]:
     key = present_name(key)
     try:
         parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
+        assert isinstance(parsed, DictConfig)
+        return key, parsed.value
     except Exception as error:
-        raise ValueError(f"cannot read the value in {override!r}: {error}") from error
-    assert isinstance(parsed, DictConfig)
-    return key, parsed.value
+        raise ValueError(f"cannot read the value in {override!r}: {one_line(error)}") from error
 
 
 def _leave_out(merged: DictConfig, path: str, kind: Any) -> None:
@@ -118,7 +148,8 @@ def _explain(error: Any) -> str:
     *parents, last = [str(part) for part in error["loc"]]
     if error["type"] != "extra_forbidden":
         key = ".".join(_walk([*parents, last])[0])
-        return f"{key}: {error['msg'].removeprefix('Value error, ')}; got {error['input']!r}"
+        said = error["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}; got {one_line(repr(error['input']), 80)}"
     shown, valid = _walk(parents)
     key = ".".join([*shown, last])
     if not parents:  # what may be written without `agent.` is valid here too

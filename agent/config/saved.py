@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from worldplan.agent.config.names import dotted
+from worldplan.agent.config.overrides import checked
 from worldplan.agent.config.renamed import modernised
 from worldplan.agent.config.run import RunConfig
 
@@ -28,8 +29,12 @@ def plain(config: RunConfig) -> dict[str, Any]:
 
 
 def read_plain(saved: Mapping[str, Any]) -> RunConfig:
-    """The settings that `plain` made, in this version or an older one."""
-    return RunConfig.model_validate(modernised(saved))
+    """The settings that `plain` made, in this version or an older one.
+
+    Raises:
+        ValueError: they are none.
+    """
+    return checked(modernised(saved))
 
 
 def to_yaml(config: RunConfig) -> str:

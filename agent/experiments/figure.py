@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from worldplan.agent.config.texts import visible
+
 # Okabe and Ito's colours, told apart by colour-blind eyes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def plain(text: str) -> str:
+    """The text as it is to be drawn: dollars are no mathematics in it."""
+    return visible(text).replace("$", r"\$")
 
 
 def pyplot() -> Any:

@@ -18,6 +18,7 @@ from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
 from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training.events import Listener, Listeners
+from worldplan.agent.training.trust import allow
 from worldplan.envs import EnvironmentSpec
 
 
@@ -46,6 +47,7 @@ class Training:
                 f"worldplan evaluate {config.task} model.kind={model.kind}"
             )
         check_saved(config)
+        allow(config.env)  # it has been made
         self.config, self.run_dir, self.console = config, run_dir, console
         if config.threads:
             torch.set_num_threads(config.threads)

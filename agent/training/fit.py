@@ -59,7 +59,7 @@ class FitRecord(Listener):
         self.console.print(f"{event.step:>7,}: {shown}")
 
     def on_warning(self, text: str) -> None:
-        self.console.print(f"[yellow]warning: {text}[/yellow]")
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
 
 
 class Fit(Training):

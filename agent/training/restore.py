@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from worldplan.agent.agent import Agent, under
+from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved, plain, read_plain, to_yaml
+from worldplan.agent.config.texts import one_line
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
 from worldplan.agent.training import checkpoint
+from worldplan.agent.training.trust import require
 from worldplan.envs import EnvironmentSpec, make_env
 
 
 def identity(config: RunConfig, spec: EnvironmentSpec) -> dict[str, Any]:
     """Configuration and spec, from which the agent of a checkpoint is made, as JSON."""
-    return {"config": config_json(config), "spec": spec.to_json()}
+    return {"config": plain(config), "spec": spec.to_json()}
 
 
 def read_config(state: Mapping[str, Any]) -> RunConfig:
@@ -54,31 +58,81 @@ def load_learner_state(
     learner.heads.load_state_dict(under("learner.heads.", tensors))
 
 
-def load(path: str | Path, *, compiled: bool = False, device: Device = "auto") -> Agent:
+def load(
+    path: str | Path, *, compiled: bool = False, device: Device = "auto", trust: bool = False
+) -> Agent:
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
         agent = load("runs/cheetah-run-0")
         action = agent.act(observation)  # of `make_env(config.env)`
 
-    The optimiser is not loaded: the agent only acts.
+    The optimiser is not loaded: the agent only acts. Loading acts on nothing but tensors and
+    numbers, unless the model is a simulator, which makes its environment: see `trust.require`.
+
+    Args:
+        trust: makes a simulator's environment whatever module or file it names.
 
     Raises:
-        ValueError, FileNotFoundError: not a run; the message names runs nearby.
+        ValueError, FileNotFoundError: not a run, with the runs nearby; a damaged one; or an
+            environment that is not trusted.
     """
-    return load_with_config(path, compiled=compiled, device=device)[0]
+    return load_with_config(path, compiled=compiled, device=device, trust=trust)[0]
 
 
 def load_with_config(
-    path: str | Path, *, compiled: bool = False, device: Device = "auto"
+    path: str | Path,
+    *,
+    compiled: bool = False,
+    device: Device = "auto",
+    trust: bool = False,
+    plays: bool = False,
+    env: str | None = None,
 ) -> tuple[Agent, RunConfig]:
-    """As `load`; also returns the run's resolved configuration."""
-    tensors, state = checkpoint.read(checkpoint.find(Path(path)))
-    config = read_config(state)
+    """As `load`; also returns the run's resolved configuration.
+
+    Args:
+        plays: the environment is to be made, and must be trusted, whatever the model is.
+        env: the environment's id, if the user gave it again; see `trust.require`.
+    """
+    found = checkpoint.find(Path(path))
+    with reading(found):
+        tensors, state = checkpoint.read(found)
+        config, spec = read_identity(state)
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, device)
-    agent = Agent(config.agent, read_spec(state, config), execution)
-    agent.load_weights(tensors)
+    if plays or not config.agent.model.learns:  # then the model makes it, to copy it
+        require(config.env, path, trust=trust, named=env)
+    with reading(found):
+        agent = Agent(config.agent, spec, execution)
+        agent.load_weights(tensors)
     return agent, config
+
+
+def read_identity(state: Mapping[str, Any]) -> tuple[RunConfig, EnvironmentSpec]:
+    """Inverse of `identity`."""
+    config = read_config(state)
+    return config, read_spec(state, config)
+
+
+def read_counters(
+    state: Any, whole: Iterable[str] = (), real: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The counters of these names in a part of a checkpoint's state: whole and real numbers.
+
+    Raises:
+        ValueError: one is missing, or is no finite number from 0.
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"expected counters by name, got {one_line(repr(state), 80)}")
+    found = {}
+    for kinds, names in (((int,), whole), ((int, float), real)):
+        for name in names:
+            value: Any = state.get(name)
+            if type(value) not in kinds or not 0 <= value < inf:
+                shown = one_line(repr(value), 80)
+                raise ValueError(f"expected a number from 0 as counter {name}, got {shown}")
+            found[name] = value
+    return found
 
 
 def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
@@ -89,11 +143,6 @@ def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
     return Agent(config.agent, spec, execution)
-
-
-def config_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain values, see `saved.plain`."""
-    return plain(config)
 
 
 def same_config(config: RunConfig, run_dir: Path) -> bool:

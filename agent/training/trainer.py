@@ -93,7 +93,7 @@ class Trainer(Training):
         self.began = time.perf_counter() - self.clock["total"]
         size = sum(p.numel() for p in self.learner.parameters)
         disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
-        console.print(f"{size:,} parameters; replay: at most {disk}")
+        console.print(f"{size:,} parameters; replay: at most {disk}", markup=False)
         self.result: Evaluation | None = None
         self.lag = PolicyLag(after=config.steps / 2)
 
@@ -274,12 +274,13 @@ class Trainer(Training):
         self.learning.set_state(tensors["random.learning"])
         checkpoint.set_rng_state(self.sampling, state["sampling"])
         self.replay.restore(state["replay"])
-        counters = state["counters"]
+        whole, real = ("step", "episode", "updates"), ("debt",)
+        counters = restore.read_counters(state["counters"], whole, real)
         self.step, self.episode, self.updates_due = (
             counters[k] for k in ("step", "episode", "debt")
         )
         self.learner.updates = counters["updates"]
-        self.clock = state["clock"]
+        self.clock = restore.read_counters(state["clock"], real=self.clock)
 
 
 @contextmanager

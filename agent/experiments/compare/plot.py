@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from worldplan.agent.experiments.compare.table import Pair, Row, say_p
-from worldplan.agent.experiments.figure import COLOURS, STYLE, pyplot
+from worldplan.agent.experiments.figure import COLOURS, STYLE, plain, pyplot
 
 # Shapes differ too, not colours alone.
 _STYLE: dict[bool, dict[str, Any]] = {
@@ -51,7 +51,7 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
             _draw_chance(above, here)
             tests = [(pair, pair.by_task[task]) for pair in pairs if task in pair.by_task]
             steps = max(row.steps for row in here)
-            above.set_title(f"{task}, {steps:,} steps", fontsize=10, fontweight="bold")
+            above.set_title(f"{plain(task)}, {steps:,} steps", fontsize=10, fontweight="bold")
             above.set_xlabel("return\n" + "\n".join(_say_test(*test, pairs) for test in tests))
             below.axvline(1, color=_GREY, linewidth=1, linestyle=":")
             below.set(xscale="log", xlabel="prediction error / spread")

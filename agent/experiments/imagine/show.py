@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from worldplan.agent.evaluation.film import Video
-from worldplan.agent.experiments.figure import pyplot
+from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.experiments.imagine.imagined import Comparison
 from worldplan.envs.ghosts import GhostRenderer
 
@@ -71,7 +71,7 @@ def plot(c: Comparison, path: Path, title: str) -> None:
     plt = pyplot()
     futures = c.imagined.shape[1]
     figure = plt.figure(figsize=(11, 6.4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     halves: Any = figure.subfigures(2, 1)
     above, below = halves
     panels = above.subplots(1, 2 if futures == 1 else 3)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from omegaconf import OmegaConf
 
 from worldplan.agent.config.names import dotted
+from worldplan.agent.config.reading import reading
 from worldplan.agent.config.renamed import modernised
 from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
@@ -101,11 +102,17 @@ def find_runs(places: Iterable[Path]) -> list[RunCurve]:
 
 def _read(folder: Path) -> Iterator[RunCurve]:
     """One run, if it has been evaluated."""
+    with reading(folder):
+        yield from _read_undamaged(folder)
+
+
+def _read_undamaged(folder: Path) -> Iterator[RunCurve]:
     curve = read_curve(folder / "curve.csv")
     if not curve:
         return
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    assert isinstance(config, dict)
+    if not isinstance(config, dict) or not isinstance(config["task"], str):
+        raise ValueError("its config.yaml holds no settings of a run")
     flat = dict(dotted(modernised({str(k): v for k, v in config.items()})))
     latent = "agent.model.latent."
     if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
@@ -116,7 +123,7 @@ def _read(folder: Path) -> Iterator[RunCurve]:
     yield RunCurve(
         folder,
         config["task"],
-        config["seed"],
+        int(config["seed"]),
         {key: value for key, value in flat.items() if key.startswith(_TELLING)},
         np.array([row["frames"] for row in curve]),
         np.array([row["return"] for row in curve]),

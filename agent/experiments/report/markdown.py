@@ -11,9 +11,9 @@ import numpy as np
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
+from worldplan.agent.config.saved import plain
 from worldplan.agent.experiments.report.curves import Group, RunCurve
 from worldplan.agent.experiments.report.published import PUBLISHED
-from worldplan.agent.training.restore import config_json
 
 FRAMES = (25_000, 50_000, 100_000)  # at which systems are compared
 
@@ -92,7 +92,7 @@ def _difference(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> str:
 
 def _flat(preset: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a run of the preset as it is, by its dotted name."""
-    return dict(dotted(config_json(resolve(preset))))
+    return dict(dotted(plain(resolve(preset))))
 
 
 def _at(g: Group, frames: int) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from worldplan.agent.experiments.figure import COLOURS, STYLE, pyplot
+from worldplan.agent.experiments.figure import COLOURS, STYLE, plain, pyplot
 from worldplan.agent.experiments.report.curves import Group, over_tasks
 from worldplan.agent.experiments.report.published import PUBLISHED
 
@@ -37,7 +37,7 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
             here = [g for g in groups if g.task == task]
             _draw_task(panel, here, drawn)
             _draw_published(panel, here, markers, drawn)
-            panel.set(title=task, xlabel="frames / 1000", ylabel="return")
+            panel.set(title=plain(task), xlabel="frames / 1000", ylabel="return")
         if overall is not None:
             frames, middle, low, high = overall
             panel = axes.flat[panels - 1]
@@ -68,7 +68,7 @@ def _draw_task(panel: Any, groups: Sequence[Group], drawn: dict[str, Any]) -> No
         frames, mean, low, high = g.band()
         panel.fill_between(frames / 1000, low, high, color=color, alpha=0.2, linewidth=0)
         (line,) = panel.plot(frames / 1000, mean, "o-", color=color, markersize=3)
-        drawn.setdefault(g.label or "worldplan, mean and 95% over seeds", line)
+        drawn.setdefault(plain(g.label) or "worldplan, mean and 95% over seeds", line)
 
 
 def _draw_published(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from worldplan.agent.experiments.figure import pyplot
+from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.training.curve import read_curve
 
 
@@ -30,7 +30,7 @@ def plot_curve(run_dir: Path) -> Path | None:
     policy = [r["policy_return"] for r in curve]
     if not all(math.isnan(r) for r in policy):
         axes.plot(steps, policy, "--", color="C1", label="policy alone")
-    axes.set(xlabel="decisions", ylabel="return", title=run_dir.name)
+    axes.set(xlabel="decisions", ylabel="return", title=plain(run_dir.name))
     axes.legend(frameon=False, fontsize=8)
     path = run_dir / "curve.png"
     figure.savefig(path, dpi=120)

@@ -52,7 +52,7 @@ class ProgressLine(Listener):
         self.console.print(line)
 
     def on_warning(self, text: str) -> None:
-        self.console.print(f"[yellow]warning: {text}[/yellow]")
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
 
     def on_end(self) -> None:
         self.progress.stop()

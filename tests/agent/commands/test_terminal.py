@@ -12,7 +12,7 @@ import typer
 
 from tests.helpers.commands import run
 from tests.helpers.settings import HELPERS, SMALL
-from worldplan.agent.commands.terminal import plainly
+from worldplan.agent.commands.errors import plainly
 from worldplan.agent.training.checkpoint import find
 
 TOY = ("--env", "toy_envs:ToyPoint-v0")
@@ -59,5 +59,5 @@ def test_the_usual_format_of_warnings_comes_back(capsys: pytest.CaptureFixture[s
     usual = warnings.formatwarning
     with pytest.raises(typer.Exit), plainly():
         raise ValueError("wrong")
-    assert capsys.readouterr().err == "worldplan: wrong\n"
+    assert capsys.readouterr().err.startswith("worldplan: ValueError: wrong")
     assert warnings.formatwarning is usual

@@ -4,7 +4,8 @@ import pytest
 
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.renamed import RENAMED, modernised
-from worldplan.agent.training.restore import config_json, identity, read_config, read_spec
+from worldplan.agent.config.saved import plain
+from worldplan.agent.training.restore import identity, read_config, read_spec
 from worldplan.envs import EnvironmentSpec
 
 BASE = {"task": "toy", "env": {"id": "Pendulum-v1"}}
@@ -25,7 +26,7 @@ def test_an_old_name_is_read_with_a_warning(old: str, new: str) -> None:
 
 
 def test_every_new_name_is_a_setting() -> None:
-    content = config_json(resolve(BASE))
+    content = plain(resolve(BASE))
     for old, new in RENAMED.items():
         at: object = content
         for name in new.split("."):
@@ -36,7 +37,7 @@ def test_every_new_name_is_a_setting() -> None:
 
 def test_a_checkpoint_of_the_first_format_is_read() -> None:
     config = resolve(BASE, ["learner.batch_size=32", "ema_rate=0.5", "learner.rho=0.7"])
-    old = config_json(config)
+    old = plain(config)
     agent = old["agent"]
     assert isinstance(agent, dict)
     agent["average"] = agent.pop("ema_rate")
@@ -52,6 +53,6 @@ def test_a_new_checkpoint_is_read_unchanged() -> None:
     config = resolve(BASE)
     spec = EnvironmentSpec.vectors(3, 1, config.env)
     state = identity(config, spec)
-    assert modernised(config_json(config)) == config_json(config)
+    assert modernised(plain(config)) == plain(config)
     assert read_config(state) == config
     assert read_spec(state, config) == spec
