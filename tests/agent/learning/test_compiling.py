@@ -146,3 +146,22 @@ def test_other_failures_to_compile_are_told(tmp_path: Path) -> None:
 
     with pytest.raises(BackendCompilerFailed, match=r"gone\.so"):
         mending(fail)()
+
+
+@pytest.mark.parametrize(
+    ("able", "name"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "AMD EPYC 9654"}, "bfloat16"),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, "float32"),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": False, "cpu_name": "AMD EPYC 7763"}, "float32"),
+        ({}, "float32"),  # an older PyTorch
+    ],
+)
+def test_updates_are_in_bfloat16_where_it_is_faster(
+    able: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    execution, said = resolve("off", device="cpu")
+    assert execution.update_precision == getattr(torch, name)
+    assert f"updates in {name}" in said
