@@ -12,6 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldplan.envs.precision import warn_if_too_fine
+
 Array = NDArray[np.float32]
 FlatEnv = gym.Env[Array, Array]
 """What `make_env` returns: observation (D,) and action (A,) in [-1, 1], both float32 Boxes."""
@@ -67,7 +69,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
     """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
 
     Dict observations are concatenated in the order of their space, which Gymnasium sorts by key.
-    `max_episode_steps` is the time limit in decisions, None if unknown.
+    `max_episode_steps` is the time limit in decisions, None if unknown. Warns at the end of an
+    episode of dimensions that float32 cannot carry.
 
     Raises:
         EnvironmentFault: non-finite observation or reward, or MuJoCo became unstable.
@@ -87,6 +90,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, inner.shape, np.float32)
         self.rescale = Rescale(inner)
+        self._low = np.full(flat.shape, np.inf)  # of observations, before they are rounded
+        self._high = -self._low
         self._steps = 0
         self._over = True
 
@@ -121,6 +126,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         if not np.isfinite(reward):
             raise self._fault(f"the reward is {reward}")
         self._over = terminated or truncated
+        if self._over:
+            warn_if_too_fine(self.name, self._low, self._high, stacklevel=2)
         return flat, reward, terminated, truncated, info
 
     def _flatten(self, observation: Any) -> Array:
@@ -143,6 +150,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
         if not np.isfinite(flat).all():
             bad = np.flatnonzero(~np.isfinite(flat)).tolist()
             raise self._fault(f"the observation is not finite at index {bad}")
+        np.minimum(self._low, joined, out=self._low)
+        np.maximum(self._high, joined, out=self._high)
         return flat
 
     def _check(self, action: Array) -> None:

@@ -123,6 +123,19 @@ class Plan:
     stats: PlanStats | None = None
     items: Tensor | None = None
 
+    def scaled(self, factor: Tensor) -> "Plan":
+        """The plan with all costs multiplied by a factor ()."""
+        stats = self.stats and replace(
+            self.stats, best=self.stats.best * factor, elite_mean=self.stats.elite_mean * factor
+        )
+        return replace(
+            self,
+            cost=self.cost * factor,
+            spread=self.spread * factor,
+            stats=stats,
+            items=None if self.items is None else self.items * factor,
+        )
+
     @property
     def action(self) -> Tensor:
         """(B, A) the first action of each plan."""

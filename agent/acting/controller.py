@@ -83,10 +83,14 @@ class Controller:
                 f"expected one goal, or one for each of {len(observation)}, got {len(goal)}"
             )
         if explain:
-            return self.decide(observation, state, noise, goal, objective, explain=True)
-        if objective is not None:
-            return self._plainly(observation, state, noise, goal, objective)
-        return self._whole(observation, state, noise, goal)
+            plan, after = self.decide(observation, state, noise, goal, objective, explain=True)
+        elif objective is not None:
+            plan, after = self._plainly(observation, state, noise, goal, objective)
+        else:
+            plan, after = self._whole(observation, state, noise, goal)
+        # The search is in the unit of the heads; what is reported is in that of the rewards.
+        unit = self.default.unit if self.default and goal is None and objective is None else None
+        return (plan if unit is None else plan.scaled(unit)), after
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> ControllerNoise:
         """Of B decisions: the planner's, the proposing policy's and that of its futures."""

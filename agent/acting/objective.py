@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ from worldplan.agent.models.world_model import ImaginedTrajectory
 
 class Objective(Protocol):
     """Scores imagined trajectories, and tells what each score is made of."""
+
+    @property
+    def unit(self) -> Tensor | None:
+        """() of the scores; None: 1."""
 
     def __call__(self, imagined: ImaginedTrajectory, /) -> Tensor:
         """The score of each row (R,)."""
@@ -37,6 +41,11 @@ class LearnedReturn:
     heads: Heads
     discount: float
     terminal: bool = True
+
+    @property
+    def unit(self) -> Tensor:
+        """Scores are in the heads' unit, so that a planner's temperature suits any rewards."""
+        return self.heads.unit.value
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward, go_on, total = self._outlook(imagined)
@@ -70,6 +79,7 @@ class TrueReturn:
     """Discounted true rewards over the horizon, of a model that knows them; nothing after."""
 
     discount: float
+    unit: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward = self._reward(imagined)
@@ -98,6 +108,7 @@ class GoalDistance:
     """
 
     goal: Tensor  # (B, H), or (1, H) for all plans
+    unit: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._squares(imagined).sum((0, 3)).view(-1)
@@ -119,6 +130,7 @@ class DecodedCost:
 
     cost: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
+    unit: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._costs(imagined).sum(0)

@@ -118,7 +118,7 @@ def _show(lines: list[dict[str, Any]]) -> None:
 def _number(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value + 0.0:.3g}"  # no -0
 
 
 def report(

@@ -20,6 +20,7 @@ from worldplan.agent.commands.terminal import (
     subject,
     will_write,
 )
+from worldplan.agent.evaluation.shown import shown
 
 Episodes = Annotated[int, typer.Option(min=1, help="number of held-out episodes")]
 
@@ -119,7 +120,7 @@ def rollout(
         steps: list[Step] = []
         played.append(film_episode(agent, config.env, seed, film, acting, steps.append))
         length, total = len(steps), played[-1].reward.sum()
-        console.print(f"episode {i}: return {total:.1f} in {length} steps  {film or ''}")
+        console.print(f"episode {i}: return {shown(total)} in {length} steps  {film or ''}")
         if table is None:
             continue
         for t, step in enumerate(steps):

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from worldplan.agent.config.names import folder_name, one_of
 from worldplan.agent.config.texts import visible
+from worldplan.agent.evaluation.shown import shown
 
 Overrides = Annotated[
     list[str] | None,
@@ -145,10 +146,11 @@ def actor_name(name: str) -> str:
 def show_evaluation(result: Any, sums: dict[str, Any]) -> None:
     """Prints an evaluation."""
     low, high = sums["ci95"]
-    returns = " ".join(f"{r:.1f}" for r in result.returns)
+    mean, iqm, std = (shown(sums[name]) for name in ("mean", "iqm", "std"))
+    returns = " ".join(f"{shown(r)}" for r in result.returns)
     console.print(
-        f"{result.actor}: mean return {sums['mean']:.1f}  "
-        f"(95% interval {low:.1f} to {high:.1f}, IQM {sums['iqm']:.1f}, std {sums['std']:.1f}, "
+        f"{result.actor}: mean return {mean}  "
+        f"(95% interval {shown(low)} to {shown(high)}, IQM {iqm}, std {std}, "
         f"{len(result.returns)} held-out episodes, {np.mean(result.lengths):.0f} steps each, "
         f"{1e3 * result.seconds / max(1, result.lengths.max()):.1f} ms a decision for all)"
     )

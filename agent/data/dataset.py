@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldplan.agent.data.columns import COLUMNS, NEEDED, by_episode, checked_columns
+from worldplan.envs.precision import warn_if_too_fine
 
 # What numpy and zipfile raise for files that are cut or changed.
 _DAMAGE = (
@@ -68,21 +69,25 @@ def read_dataset(path: Path) -> list[Episode]:
 
     The rows of an episode have one number, and are in order of time: each begins where the one
     before it ended. Rows of several episodes may be mixed. Without rewards in the file they are 0.
-    Without `terminated` every episode is truncated. Warns of arrays that are not read.
+    Without `terminated` every episode is truncated. Warns of arrays that are not read,
+    and of observations that float32 cannot carry.
 
     Raises:
         ValueError: not an .npz, a damaged one, missing arrays, or a row that cannot be learned
             from as it is; the message names the row.
         FileNotFoundError: no such file.
     """
-    data = checked_columns(path, _read_arrays(path))
+    raw = _read_arrays(path)
+    data = checked_columns(path, raw)
+    seen = np.concatenate([raw["observation"], raw["next_observation"]])
+    warn_if_too_fine(str(path), seen.min(0), seen.max(0), stacklevel=2)
     episodes = []
     for rows in by_episode(path, data):
         last = rows[-1:]
         terminated = bool(data["terminated"][last]) if "terminated" in data else False
         reward = data["reward"][rows] if "reward" in data else np.zeros(len(rows), np.float32)
-        seen = np.concatenate([data["observation"][rows], data["next_observation"][last]])
-        episodes.append(Episode(seen, data["action"][rows], reward, terminated, not terminated))
+        x = np.concatenate([data["observation"][rows], data["next_observation"][last]])
+        episodes.append(Episode(x, data["action"][rows], reward, terminated, not terminated))
     return episodes
 
 

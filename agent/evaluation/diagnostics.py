@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldplan.agent.data.replay import Batch
+from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model, WorldModel, filter_context, imagine_step
 
@@ -97,7 +98,7 @@ def diagnose_policy(
     noise = torch.randn(executed.shape, generator=generator, device=generator.device)
     actions = {"executed": executed, "policy": mode, "random": heads.actions.random(noise)}
     values = {
-        f"q_{name}": float(heads.code.decode(heads.values(f, a)).mean())
+        f"q_{name}": float(heads.code.decode(heads.values(f, a)).mean() * heads.unit.value)
         for name, a in actions.items()
     }
     return {"saturated": float((mode.abs() > 0.95).double().mean()), **values}
@@ -121,7 +122,7 @@ class PolicyLag:
             return None
         self.told = True
         return (
-            f"the policy alone returns {policy:.1f} where the planner returns {planner:.1f}: "
+            f"the policy alone returns {shown(policy)} where the planner returns {shown(planner)}: "
             "values bootstrap from a policy that is much worse than what is executed. Try "
             "updates_per_step=2, learner.imagination=3, or a larger learner.learning_rate"
         )

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from worldplan.agent.learning.units import RewardUnit
 from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, update_ema
 from worldplan.agent.models.world_model import Model
 from worldplan.planners import ActionSpace
@@ -32,6 +33,8 @@ class HeadsConfig(BaseModel):
 class Heads(nn.Module):
     """Reward and continue share one network; the value is an ensemble with a slow target copy.
 
+    Rewards and values are in `unit`s.
+
     Of a model without an action variable the heads do not see actions either: what happens then
     depends on the observation and on chance alone.
     """
@@ -41,7 +44,7 @@ class Heads(nn.Module):
         self.config = c = config
         self.actions, self.sees_action = actions, model.uses_action
         features, latent, action = model.feature_dim, model.latent_dim, actions.size
-        self.code = TwoHot(c.bins, c.limit)
+        self.unit, self.code = RewardUnit(), TwoHot(c.bins, c.limit)
         # Reward and continuation may depend on chance, so they see z.
         self.outcome = MLP(features + latent + action, c.bins + 1, c.outcome_width, 2)
         with torch.no_grad():

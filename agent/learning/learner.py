@@ -79,6 +79,7 @@ class Learner:
         if ema_rate < 1:
             self.model, self.heads = copy.deepcopy(acting)
             self.model.normaliser = acting[0].normaliser
+            self.heads.unit = acting[1].unit
             for part in acting:
                 part.requires_grad_(False)
         encoder: list[nn.Parameter] = list(self.model.encoder.parameters())
@@ -104,6 +105,10 @@ class Learner:
     def observe(self, x: Tensor) -> None:
         """Takes in observations (B, D) as they come, for their scale."""
         self.model.observe(x.to(self.device))
+
+    def observe_rewards(self, reward: Tensor) -> None:
+        """Takes in rewards (B,) as they come, for their unit."""
+        self.heads.unit.update(reward)
 
     def update(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """One gradient step; returns its metrics, still as tensors (an `.item()` would wait).
@@ -155,6 +160,7 @@ class Learner:
         if not c.task_heads:
             return of_model.loss, {k: v.detach() for k, v in of_model.metrics.items()}, None
         a, reward, terminated, valid = (u[C:] for u in (a, reward, terminated, valid))
+        reward = reward / heads.unit.value
         f, z = of_model.features, of_model.z
         if not c.task_gradient:
             f, z = f.detach(), z.detach()
@@ -179,7 +185,7 @@ class Learner:
         value, log_prob = self._imagine(*of_model.start, noise.imagined, noise.policy)
         metrics["policy"] = losses.policy(value, log_prob, scale, c.entropy).mean()
         metrics["entropy"] = -log_prob.mean()
-        metrics["value_mean"] = value.mean()
+        metrics["value_mean"] = value.mean() * heads.unit.value
         total = total + metrics["policy"]
         return total, {k: v.detach() for k, v in metrics.items()}, value.detach()
 

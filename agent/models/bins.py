@@ -50,7 +50,8 @@ class Bins(Normaliser):
         remembered = self.memory[: -(-first // int(self.stride))]
         equal_count = torch.quantile(remembered, quantiles, dim=0).T
         # A dimension that has been constant so far also has bins, around its value.
-        middle, half = (self.high + self.low) / 2, (self.high - self.low).clamp(min=1e-3) / 2
+        middle = (self.high + self.low) / 2
+        half = torch.maximum(self.high - self.low, 1e-3 * self.scale) / 2
         equal_width = middle.unsqueeze(-1) + half.unsqueeze(-1) * (2 * quantiles - 1)
         edges = (equal_count + equal_width) / 2
         self.edges.copy_((edges - self.shift.unsqueeze(-1)) / self.scale.unsqueeze(-1))

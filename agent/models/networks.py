@@ -155,6 +155,10 @@ def symexp(x: Tensor) -> Tensor:
     return x.sign() * x.abs().expm1()
 
 
+# Relative rounding of float32, and what sums of float64 leave of numbers that cancel.
+_FLOAT32_ROUNDING, _NOISE = torch.finfo(torch.float32).eps, 1e-13
+
+
 class TwoHot(nn.Module):
     """Two-hot code: a scalar as a distribution over K bins that are evenly spaced in symlog.
 
@@ -186,7 +190,9 @@ class TwoHot(nn.Module):
 class Normaliser(nn.Module):
     """Running mean and standard deviation of observations, kept with the weights.
 
-    Batches are merged as in Chan, Golub & LeVeque 1979.
+    Batches are merged as in Chan, Golub & LeVeque 1979. The unit and the origin of a dimension do
+    not matter, as far as float32 can carry its values. A dimension that has been constant so far
+    is not scaled.
     """
 
     count: Tensor
@@ -215,10 +221,18 @@ class Normaliser(nn.Module):
         self.square += ((x - x.mean(0)) ** 2).sum(0) + delta**2 * self.count * batch / total
         self.mean += delta * batch / total
         self.count.copy_(total)
-        variance = self.square / self.count
         self.shift.copy_(self.mean)
-        # A dimension that has been constant so far is not scaled.
-        self.scale.copy_(torch.where(variance > 1e-8, variance.sqrt().clamp(min=1e-4), 1.0))
+        self.scale.copy_(torch.where(self.varies, self.std, 1.0))
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations so far (D,), float64."""
+        return (self.square / self.count).sqrt()
+
+    @property
+    def varies(self) -> Tensor:
+        """Whether a dimension (D,) has varied so far, by more than numbers are rounded."""
+        return self.std > (_FLOAT32_ROUNDING * self.mean.abs()).clamp(min=_NOISE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises observations (..., D) and clips them to [-clip, clip]."""

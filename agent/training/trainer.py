@@ -131,6 +131,7 @@ class Trainer(Training):
                 self.learner.observe(torch.from_numpy(event.observation[event.mask]))
                 continue
             self.learner.observe(torch.from_numpy(event.observation))
+            self.learner.observe_rewards(torch.from_numpy(event.reward))
             self.clock["act"] += event.act_seconds
             self.clock["env"] += event.env_seconds
             metrics = self._update()

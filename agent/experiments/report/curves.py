@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.renamed import modernised
+from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
 from worldplan.agent.training.curve import read_curve
@@ -196,18 +197,18 @@ def say(groups: Sequence[Group]) -> Iterator[str]:
     """The table, a line each: curve at some frames, the final evaluation, published returns."""
     for i, g in enumerate(groups):
         frames, mean, _, _ = g.band()
-        shown = np.unique(np.linspace(0, len(frames) - 1, min(10, len(frames))).astype(int))
-        at = ", ".join(f"{frames[n] / 1000:g}k: {mean[n]:.0f}" for n in shown) or "none in common"
+        places = np.unique(np.linspace(0, len(frames) - 1, min(10, len(frames))).astype(int))
+        at = ", ".join(f"{frames[n] / 1000:g}k: {_rounded(mean[n])}" for n in places)
         yield f"{g.task} {g.label}".strip() + f", seeds {', '.join(str(r.seed) for r in g.runs)}"
-        yield f"    mean return at frames  {at}"
+        yield f"    mean return at frames  {at or 'none in common'}"
         for run in g.runs:
             if run.result is None:
                 yield f"    seed {run.seed}: not finished, {run.frames[-1] / 1000:g}k frames so far"
                 continue
             low, high = run.result["ci95"]
             yield (
-                f"    seed {run.seed}: final {run.result['mean']:.1f} "
-                f"(IQM {run.result['iqm']:.1f}, 95% {low:.1f} to {high:.1f}, "
+                f"    seed {run.seed}: final {shown(run.result['mean'])} "
+                f"(IQM {shown(run.result['iqm'])}, 95% {shown(low)} to {shown(high)}, "
                 f"{len(run.result['returns'])} episodes) after {run.result['frames'] / 1000:g}k "
                 f"frames, {run.result['total_seconds'] / 60:.0f} min"
             )
@@ -224,13 +225,17 @@ def say(groups: Sequence[Group]) -> Iterator[str]:
         yield f"IQM over tasks of return / {_LARGEST:g}  {text}"
 
 
+def _rounded(value: float) -> str:
+    """As `shown`, without decimals where there are digits enough before them."""
+    return f"{value:.0f}" if 10 <= abs(value) < 1e7 else shown(value)
+
+
 def _of_policy(last: dict[str, float]) -> str:
     """How the policy alone compares with the planner, and what the value thinks of actions."""
-    text = f"policy alone {last['policy_return']:.1f}"
+    text = f"policy alone {shown(last['policy_return'])}"
     if last["return"] > 0:
-        text += (
-            f", {last['policy_return'] / last['return']:.0%} of the planner's {last['return']:.1f}"
-        )
+        share = last["policy_return"] / last["return"]
+        text += f", {share:.0%} of the planner's {shown(last['return'])}"
     if "saturated" in last:
         text += (
             f"; {last['saturated']:.0%} of its actions saturated; value of executed actions "

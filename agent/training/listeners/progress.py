@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Listener, Run, StepEvent
 
 
@@ -39,16 +40,16 @@ class ProgressLine(Listener):
         self._advance(event.step, speed=f"{event.steps_per_second:.0f}/s")
 
     def on_episode(self, event: EpisodeEvent) -> None:
-        self._advance(event.step, note=f"return {event.total:.1f}")
+        self._advance(event.step, note=f"return {shown(event.total)}")
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         returns = event.planner.returns
         line = (
-            f"step {event.step:>7,}: return {returns.mean():8.1f}  "
-            f"({returns.min():.1f} to {returns.max():.1f})"
+            f"step {event.step:>7,}: return {shown(returns.mean()):>8}  "
+            f"({shown(returns.min())} to {shown(returns.max())})"
         )
         if event.policy is not None:
-            line += f"   policy alone {event.policy.returns.mean():8.1f}"
+            line += f"   policy alone {shown(event.policy.returns.mean()):>8}"
         self.console.print(line)
 
     def on_warning(self, text: str) -> None:

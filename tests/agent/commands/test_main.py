@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.commands import run
 from worldplan.agent.config.presets import tasks
 from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.training.checkpoint import find
 from worldplan.envs import choose_backend
 
@@ -62,7 +63,7 @@ def test_evaluate(trained: Path, tmp_path: Path, actor: str) -> None:
     assert {"mean", "std", "iqm", "ci95", "returns", "seeds"} <= report.keys()
     assert report["seeds"] == held_out_seeds(3)
     assert np.isclose(report["mean"], np.mean(report["returns"]))
-    assert f"mean return {report['mean']:.1f}" in said
+    assert f"mean return {shown(report['mean'])}" in said
     again = tmp_path / "again.json"
     run("evaluate", str(trained), "--actor", actor, "--episodes", "3", "--out", str(again))
     assert json.loads(again.read_text()) == report

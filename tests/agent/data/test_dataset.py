@@ -130,6 +130,14 @@ def test_other_arrays_are_named(tmp_path: Path) -> None:
         read(tmp_path, columns | {"rewards": columns["reward"], "dones": columns["terminated"]})
 
 
+def test_what_float32_cannot_carry_is_named(tmp_path: Path) -> None:
+    columns = arrays(tmp_path)
+    for name in ("observation", "next_observation"):
+        columns[name] = columns[name].astype(np.float64) + np.array([0, 1e9])
+    with pytest.warns(UserWarning, match=r"vary too little for their size at index \[1\]: float32"):
+        read(tmp_path, columns)
+
+
 @pytest.mark.filterwarnings("ignore:.*not read")
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "data.npz", **arrays(tmp_path))

@@ -16,6 +16,7 @@ from worldplan.agent.evaluation.diagnostics import (
     diagnose_policy,
     effective_rank,
 )
+from worldplan.agent.learning.units import RewardUnit
 from worldplan.planners import Box
 
 
@@ -117,6 +118,8 @@ class KnownHeads(torch.nn.Module):
 
     actions = Box(D)
 
+    unit = RewardUnit()
+
     class code:
         decode = staticmethod(lambda values: values)
 
@@ -147,7 +150,7 @@ def test_a_policy_that_lags_is_told_once() -> None:
     assert lag.notice(20, 100.0, 1.0) is None  # 51 of 150 gained
     warning = lag.notice(25, 100.0, -1.0)
     assert warning is not None
-    assert "policy alone returns -1.0 where the planner returns 100.0" in warning
+    assert "policy alone returns -1.00 where the planner returns 100.0" in warning
     assert "updates_per_step=2" in warning
     assert lag.notice(30, 100.0, -1.0) is None
 

@@ -1,0 +1,54 @@
+"""The unit in which the heads hold rewards and values, so that small and large ones are learned.
+
+Shapes: B rewards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Between these sizes rewards are held as they are: smaller ones are lost between two bins of the
+# two-hot code, and the returns of larger ones are beyond its last bin.
+_LEAST, _MOST = 0.01, 200.0
+_PATIENCE = 30.0  # the unit changes where it is wrong by more than this factor
+
+
+class RewardUnit(nn.Module):
+    """1 for rewards of ordinary size; else what is typical of them so far.
+
+    That is the largest size of rewards that are all below 0.01, and the mean size of rewards
+    whose mean is above 200; zeros do not count. It is kept with the weights.
+    """
+
+    value: Tensor  # () the unit
+    largest: Tensor  # () size of a reward so far
+    total: Tensor  # () of the sizes
+    count: Tensor  # () of rewards that are not 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.ones(()))
+        for name in ("largest", "total", "count"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, reward: Tensor) -> None:
+        """Adds rewards (B,)."""
+        size = reward.double().abs().to(self.total.device)
+        self.largest.copy_(torch.maximum(self.largest, size.max()))
+        self.total += size.sum()
+        self.count += (size > 0).sum()
+        largest, mean = float(self.largest), float(self.total / self.count.clamp(min=1))
+        if not largest:
+            return
+        typical = largest if largest < _LEAST else mean if mean > _MOST else 1.0
+        if not 1 / _PATIENCE < typical / float(self.value) < _PATIENCE:
+            self.value.fill_(typical)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self.named_buffers():  # of checkpoints from before there were units
+            state.setdefault(prefix + name, buffer)
+        super()._load_from_state_dict(state, prefix, *rest)
