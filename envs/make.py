@@ -20,6 +20,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from worldplan.envs.frames import frames_per_second
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector import VectorEnv
@@ -58,9 +59,8 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
     if config.observe == "state":
         env = ObserveState(env, config.id)
     flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
-    seconds = getattr(env.unwrapped, "dt", None)  # per frame; MuJoCo's and dm_control's have it
-    fps = 1 / seconds if seconds else env.metadata.get("render_fps", 30)
-    flat.metadata = {**env.metadata, "render_fps": max(1, round(fps / config.action_repeat))}
+    fps = frames_per_second(env, config.action_repeat)
+    flat.metadata = {**(env.metadata or {}), "render_fps": fps}
     return flat
 
 

@@ -6,8 +6,10 @@ Shapes: L decisions of an episode, D observation, A action.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +24,76 @@ from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
 from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
+from worldplan.envs.frames import as_picture
 from worldplan.envs.wrappers import FlatEnv
 
 
-class Video:
-    """An MP4 file, written frame by frame. It is complete only once it is closed.
+class Video(AbstractContextManager["Video"]):
+    """An MP4 file, written frame by frame; it is there once the context is left without an error.
+
+        with Video(path, fps=30, quality=7) as video:
+            video.add(frame)
 
     Args:
         fps: frames a second.
         quality: 0 to 10, best.
+
+    Raises:
+        OSError: the film cannot be written whole.
     """
 
     def __init__(self, path: Path, fps: float, quality: float) -> None:
         self._path, self._fps, self._quality = path, fps, quality
+        self._draft = path.with_name(f".{path.stem}.tmp{path.suffix}")
         self._writer: Generator[None, NDArray[np.uint8] | None] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._frames = 0
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """Adds a frame (height, width, 3); all frames have the size of the first."""
+        """Adds a frame (height, width, 3). Raises ValueError if it is not as large as the first."""
         if self._writer is None:
-            size = frame.shape[1::-1]
-            self._writer = imageio_ffmpeg.write_frames(
-                str(self._path), size, fps=self._fps, quality=self._quality
+            self._shape = frame.shape
+        elif frame.shape != self._shape:
+            raise ValueError(
+                f"{self._path}: expected frames of one shape, got {frame.shape} after {self._shape}"
             )
-            self._writer.send(None)
-        self._writer.send(np.ascontiguousarray(frame))
+        # Its colours are stored for two by two pixels: one more row or column, if it must be.
+        frame = np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], "edge")
+        with self._plainly():
+            if self._writer is None:
+                self._writer = imageio_ffmpeg.write_frames(
+                    str(self._draft), frame.shape[1::-1], fps=self._fps, quality=self._quality,
+                    macro_block_size=2,
+                )  # fmt: skip
+                self._writer.send(None)
+            self._writer.send(np.ascontiguousarray(frame))
+        self._frames += 1
 
-    def close(self) -> None:
-        if self._writer is not None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            if self._writer is None:
+                return
             self._writer.close()
+            if kind is None:
+                with self._plainly():
+                    written, _ = imageio_ffmpeg.count_frames_and_secs(str(self._draft))
+                if written != self._frames:
+                    raise OSError(
+                        f"{self._path}: {written} of {self._frames} frames could be written; is "
+                        "the disk full?"
+                    )
+                self._draft.replace(self._path)
+        finally:
+            self._draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """Errors of ffmpeg have many lines; the first says what is wrong."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OSError(f"{self._path} cannot be written: {reason}") from error
 
 
 def prepare_rendering() -> None:
@@ -92,13 +136,24 @@ def film_episode(
 
 def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iterator[Reset | Step]:
     """The same events, with a frame after each: the last one shows how the episode ended."""
-    film = Video(video, world.metadata["render_fps"], quality=7)
-    try:
+    with Video(video, world.metadata["render_fps"], quality=7) as film:
         for event in events:
-            film.add(np.asarray(world.render()))
+            film.add(_picture(world))
             yield event
+
+
+def check_rendering(env: EnvConfig) -> None:
+    """Renders a frame, so that a film does not fail at its end. Raises ValueError if it would."""
+    world = make_env(env, render_mode="rgb_array")
+    try:
+        world.reset(seed=0)
+        _picture(world)
     finally:
-        film.close()
+        world.close()
+
+
+def _picture(world: FlatEnv) -> NDArray[np.uint8]:
+    return as_picture(world.render(), world.get_wrapper_attr("name"))
 
 
 def _watched(
@@ -120,12 +175,14 @@ def animation(video: Path, width: int = 240, most: int = 200) -> tuple[bytes, in
     """
     reader = imageio_ffmpeg.read_frames(str(video))
     about = next(reader)
-    size, fps = about["size"], about["fps"]
+    size, fps = about["size"], about["fps"] or 1000  # 0: too fast to say
     frames = [Image.frombytes("RGB", size, frame) for frame in reader]
-    step = -(-len(frames) // most)
+    # A GIF counts in hundredths of a second, and two are the least that is shown as said.
+    step = max(-(-len(frames) // most), math.ceil(fps / 50))
     height = round(width * size[1] / size[0])
     first, *rest = [frame.resize((width, height)) for frame in frames[::step]]
     gif = io.BytesIO()
-    duration = 1000 * step / fps  # ms a frame
-    first.save(gif, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
+    ends = np.round(100 * step / fps * np.arange(len(rest) + 2)).astype(int)
+    durations = (10 * np.diff(ends)).tolist()  # ms
+    first.save(gif, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     return gif.getvalue(), height, width

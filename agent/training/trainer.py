@@ -63,7 +63,7 @@ class Trainer(Training):
         self.env = make_vector(config.env, config.num_envs)
         self.eval_env = make_vector(config.env, config.eval_episodes)
         own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
-        own += [Films()] if config.video else []  # before TensorBoard, which shows them
+        own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
         own += [TensorBoard(run_dir)]
         super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners])
         self.acting = self.agent.generator(config.seed)

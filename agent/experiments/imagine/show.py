@@ -6,7 +6,6 @@ Shapes: T imagined steps, M futures, D observation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,17 @@ _SHORTEST = 6.0  # seconds that a film lasts at least; what is shorter is slowed
 
 
 def film(
-    c: Comparison, renderer: GhostRenderer, video: Path, samples: int, decisions_per_second: int
+    c: Comparison, renderer: GhostRenderer, video: Path, samples: int, decisions_per_second: float
 ) -> None:
     """Films the real pose with the first `samples` imagined ones over it, to an MP4."""
     slower = max(1, round(_SHORTEST * decisions_per_second / len(c.position)))
-    with closing(Video(video, decisions_per_second / slower, quality=8)) as written:
+    with Video(video, decisions_per_second / slower, quality=8) as written:
         for picture in frames(c, renderer, samples, decisions_per_second, slower):
             written.add(picture)
 
 
 def frames(
-    c: Comparison, renderer: GhostRenderer, samples: int, decisions_per_second: int, slower: int
+    c: Comparison, renderer: GhostRenderer, samples: int, decisions_per_second: float, slower: int
 ) -> Iterator[NDArray[np.uint8]]:
     """T+1 pictures with their captions."""
     errors = c.observation_error(c.imagined[:, :samples]).mean(1)

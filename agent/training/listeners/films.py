@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from worldplan.agent.data.seeds import held_out_seeds
-from worldplan.agent.evaluation.film import film_episode
+from worldplan.agent.evaluation.film import check_rendering, film_episode
 from worldplan.agent.training.events import EvaluationEvent, Listener
+from worldplan.envs import EnvConfig
 
 
 def film_path(run_dir: Path, step: int) -> Path:
@@ -16,6 +17,10 @@ def film_path(run_dir: Path, step: int) -> Path:
 
 class Films(Listener):
     """Films the agent. It must come before listeners that show films."""
+
+    def __init__(self, env: EnvConfig) -> None:
+        """Raises ValueError if the environment cannot be filmed."""
+        check_rendering(env)
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
         run = self.run
