@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -22,11 +22,11 @@ def frames_per_second(env: gym.Env[Any, Any], repeat: int = 1) -> float:
     """
     inner, said = env.unwrapped, (env.metadata or {}).get("render_fps", _USUAL)
     exact = isinstance(inner, MujocoEnv) or getattr(inner, "physics", None) is not None
-    fps: float = said if _is_number(said) else _USUAL
+    fps = float(said) if _is_number(said) else _USUAL
     seconds = getattr(inner, "dt", None)
     if exact and _is_number(seconds):
         fps = 1 / float(seconds)
-    fps = round(float(min(max(fps / repeat, _SLOWEST), _FASTEST)), 6)
+    fps = round(min(max(fps / repeat, _SLOWEST), _FASTEST), 6)
     return int(fps) if fps.is_integer() else fps
 
 
@@ -60,7 +60,7 @@ def as_picture(frame: Any, source: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     """Whether it can be a number of seconds or of frames a second."""
     known = isinstance(value, int | float | np.integer | np.floating) and value is not True
     return known and math.isfinite(value) and value > 0

@@ -5,12 +5,14 @@ Shapes: B batch, D observation, A action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,10 +34,16 @@ class EnvConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """Observations: arrays of one shape and dtype, so far always vectors (D,) of float32."""
+    """Observations: arrays of one shape and dtype, so far always vectors (D,) of float32.
+
+    What is None is not known: of specs that no environment was asked for.
+    """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
+    low: tuple[float, ...] | None = None  # (D,) of the values
+    high: tuple[float, ...] | None = None
+    parts: tuple[tuple[str, int], ...] | None = None  # name and size of what is flattened
 
     @property
     def kind(self) -> Literal["vector"]:
@@ -52,9 +60,13 @@ class ObservationSpec:
         """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
         Raises:
-            ValueError: wrong shape, or a number that is not finite.
+            ValueError: wrong shape, no real numbers, or a number that is not finite.
         """
-        x: NDArray[Any] = np.asarray(given, dtype=self.dtype)
+        raw = np.asarray(given)
+        if raw.dtype.kind not in "fiub":
+            raise ValueError(f"expected an observation of real numbers, got {raw.dtype}")
+        with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
+            x: NDArray[Any] = raw.astype(self.dtype)
         n = len(self.shape)
         if x.ndim not in (n, n + 1) or x.shape[x.ndim - n :] != self.shape:
             batch = f"({', '.join(map(str, ('batch', *self.shape)))})"
@@ -62,16 +74,21 @@ class ObservationSpec:
                 f"expected an observation of shape {self.shape} or {batch}, got {x.shape}"
             )
         if not np.isfinite(x).all():
-            raise ValueError("expected a finite observation, got NaN or infinity in it")
+            raise ValueError(f"expected a finite {self.dtype} observation, got {raw}")
         return x
 
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Actions: `box` is a vector of `size` numbers in [-1, 1]."""
+    """Actions: `box` is a vector of `size` numbers in [-1, 1].
+
+    They are mapped to the environment's own bounds, if these are known.
+    """
 
     size: int
     kind: Literal["box"] = "box"
+    low: tuple[float, ...] | None = None  # (A,) of the environment
+    high: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +96,13 @@ class EnvironmentSpec:
     """Observations and actions of an environment.
 
     `config` is the one that made the environment, if it is known. A model that simulates the
-    environment needs it.
+    environment needs it. `id` is the environment's own, with its version.
     """
 
     observation: ObservationSpec
     action: ActionSpec
     config: EnvConfig | None = None
+    id: str | None = None
 
     @classmethod
     def vectors(
@@ -96,25 +114,94 @@ class EnvironmentSpec:
     @classmethod
     def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:
         """The spec of an environment that `make_env` made."""
-        observation, action = env.observation_space, env.action_space
-        assert observation.shape is not None
-        assert action.shape is not None
-        (size,) = action.shape
-        return cls(
-            ObservationSpec(observation.shape, str(observation.dtype)), ActionSpec(size), config
+        seen, inner = env.observation_space, env.get_wrapper_attr("native_action_space")
+        assert isinstance(seen, spaces.Box)
+        assert isinstance(inner, spaces.Box)
+        observation = ObservationSpec(
+            seen.shape,
+            str(seen.dtype),
+            *(_numbers(seen.low), _numbers(seen.high)),
+            env.get_wrapper_attr("parts"),
         )
+        action = ActionSpec(inner.shape[0], "box", _numbers(inner.low), _numbers(inner.high))
+        known = env.unwrapped.spec
+        return cls(observation, action, config, None if known is None else known.id)
+
+    def check_same(self, now: EnvironmentSpec) -> None:
+        """Checks that an environment is the one that an agent with this spec was trained in.
+
+        What is not known of either is not compared. Warns if the bounds of observations differ.
+
+        Raises:
+            ValueError: its id, observations or actions differ; the message says how.
+        """
+        changed = dict(_changes(self, now))
+        bounds = {name: changed.pop(name) for name in ("lowest", "highest") if name in changed}
+        for name, (then, found) in changed.items():
+            raise ValueError(
+                f"the environment has changed since training: {name} {found}, and {then} in "
+                "training; expected the environment that the agent was trained in"
+            )
+        for name, (then, found) in bounds.items():
+            warnings.warn(
+                f"the {name} values of observations are {found}, and were {then} in training: if "
+                "their units have changed, the agent does not know",
+                stacklevel=3,
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The spec without the config, which a run saves separately."""
-        observation = {"shape": list(self.observation.shape), "dtype": self.observation.dtype}
+        content = asdict(replace(self, config=None))
         return {
-            "observation": observation,
-            "action": {"kind": self.action.kind, "size": self.action.size},
+            key: _known(value) if isinstance(value, dict) else value
+            for key, value in _known(content).items()
         }
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any], config: EnvConfig | None) -> EnvironmentSpec:
         """Inverse of `to_json`."""
-        shape = tuple(saved["observation"]["shape"])
-        observation = ObservationSpec(shape, saved["observation"]["dtype"])
-        return cls(observation, ActionSpec(**saved["action"]), config)
+        observation, action = ({k: _tuple(v) for k, v in saved[part].items()} for part in _PARTS)
+        spec = ObservationSpec(**observation), ActionSpec(**action)
+        return cls(*spec, config, saved.get("id"))
+
+
+_PARTS = "observation", "action"
+
+
+def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
+    """What is known of both and differs: its name, and both values."""
+    whole = {
+        "id": (then.id, now.id),
+        "observations of shape": (then.observation.shape, now.observation.shape),
+        "observations of type": (then.observation.dtype, now.observation.dtype),
+        "actions of size": (then.action.size, now.action.size),
+        "actions of kind": (then.action.kind, now.action.kind),
+    }
+    by_index = {
+        "observations of": (then.observation.parts, now.observation.parts),
+        "actions from": (then.action.low, now.action.low),
+        "actions up to": (then.action.high, now.action.high),
+        "lowest": (then.observation.low, now.observation.low),
+        "highest": (then.observation.high, now.observation.high),
+    }
+    for name, (a, b) in (whole | by_index).items():
+        if a is None or b is None or repr(a) == repr(b):  # so that NaN is like NaN
+            continue
+        at = ""
+        if name in by_index and len(a) == len(b):
+            i = next(i for i in range(len(a)) if repr(a[i]) != repr(b[i]))
+            a, b, at = a[i], b[i], f" at index {i}"
+        yield name, (repr(a), repr(b) + at)
+
+
+def _numbers(bound: NDArray[Any]) -> tuple[float, ...]:
+    return tuple(bound.astype(np.float64).tolist())
+
+
+def _known(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _tuple(value: Any) -> Any:
+    """Lists, which JSON makes of tuples, as tuples again."""
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

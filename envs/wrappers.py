@@ -89,7 +89,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
             low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, inner.shape, np.float32)
-        self.rescale = Rescale(inner)
+        self.native_action_space, self.rescale = inner, Rescale(inner)
+        self.parts = parts_of(env.observation_space)
         self._low = np.full(flat.shape, np.inf)  # of observations, before they are rounded
         self._high = -self._low
         self._steps = 0
@@ -176,6 +177,19 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
             f"{self.name}, step {self._steps} of the episode: {what}. Smaller actions, a smaller "
             "simulator timestep or a smaller action_repeat usually help."
         )
+
+
+def parts_of(space: spaces.Space[Any], name: str = "") -> tuple[tuple[str, int], ...]:
+    """Names and sizes of what a space is flattened to, in order; a Box alone has no name."""
+    inner: dict[str, spaces.Space[Any]] = {}
+    if isinstance(space, spaces.Dict):
+        inner = dict(space.spaces)
+    elif isinstance(space, spaces.Tuple):
+        inner = {str(i): part for i, part in enumerate(space.spaces)}
+    else:
+        return ((name, spaces.flatdim(space)),)
+    above = f"{name}." if name else ""
+    return tuple(found for key, part in inner.items() for found in parts_of(part, f"{above}{key}"))
 
 
 def _number(reward: Any) -> float:

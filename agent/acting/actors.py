@@ -63,6 +63,9 @@ class AgentActor(ABC):
     def act(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
+        shape = self.controller.model.spec.observation.shape
+        if observation.shape[1:] != shape:  # it could be broadcast
+            raise ValueError(f"expected observations (B, *{shape}), got {tuple(observation.shape)}")
         observation = observation.to(self.controller.device)
         action, state, plan = self.choose(observation, state, generator)
         return action.cpu(), state.remember(observation, action), plan

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldplan.agent.acting.actors import Actor, S
+from worldplan.agent.acting.actors import Actor, AgentActor, S
 from worldplan.envs import VectorEnv
 from worldplan.planners import Plan
 
@@ -67,7 +67,10 @@ def rollout(
 
     Raises:
         EnvironmentFault: the simulation broke.
+        ValueError: an agent acts, and was trained in another environment.
     """
+    if isinstance(actor, AgentActor):
+        actor.controller.model.spec.check_same(env.spec)
     numbers, batch = iter(seeds), env.num_envs
     state = actor.initial(batch)
     active = begins = np.ones(batch, np.bool_)

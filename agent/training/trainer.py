@@ -269,6 +269,7 @@ class Trainer(Training):
     def _restore(self) -> None:
         """Inverse of `_save`."""
         tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
+        restore.read_spec(state, self.config).check_same(self.env.spec)
         self.agent.load_weights(tensors)
         restore.load_learner_state(self.learner, tensors, state["optimizer"])
         self.acting.set_state(tensors["random.acting"])
