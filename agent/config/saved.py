@@ -9,7 +9,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.overrides import checked

@@ -29,6 +29,7 @@ class LearnerConfig(BaseModel):
     horizon: int = Field(default=3, ge=1, description="steps the model is unrolled in training")
     learning_rate: float = Field(default=3e-4, gt=0, description="of Adam")
     encoder_scale: float = Field(default=0.3, gt=0, description="Enc's share of the learning rate")
+    policy_scale: float = Field(default=1.0, gt=0, description="the policy's share of it")
     grad_clip_norm: float = Field(default=20.0, gt=0, description="largest gradient norm")
     rho: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
     reward: float = Field(default=0.1, ge=0, description="weight of the reward loss")
@@ -82,15 +83,19 @@ class Learner:
             self.heads.unit = acting[1].unit
             for part in acting:
                 part.requires_grad_(False)
-        encoder: list[nn.Parameter] = list(self.model.encoder.parameters())
-        known = {id(p) for p in encoder}
-        others = [
-            p for p in [*self.model.parameters(), *self.heads.parameters()] if id(p) not in known
+        scaled = {
+            **dict.fromkeys(self.model.encoder.parameters(), config.encoder_scale),
+            **dict.fromkeys(self.heads.policy.parameters(), config.policy_scale),
+        }
+        self.parameters = [
+            p for part in (self.model, self.heads) for p in part.parameters() if p.requires_grad
         ]
-        self.parameters = [*encoder, *(p for p in others if p.requires_grad)]
         groups: list[dict[str, Any]] = [
-            {"params": encoder, "lr": config.learning_rate * config.encoder_scale},
-            {"params": self.parameters[len(encoder) :]},
+            {
+                "params": [p for p in self.parameters if scaled.get(p, 1.0) == scale],
+                "lr": scale * config.learning_rate,
+            }
+            for scale in sorted({scaled.get(p, 1.0) for p in self.parameters})
         ]
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         self.value_scale = torch.ones((), device=self.device)  # running 5-95% range of values
