@@ -30,6 +30,7 @@ from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.diagnostics import effective_rank
@@ -37,7 +38,6 @@ from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.evaluation.statistics import bootstrap_ci
 from worldplan.agent.experiments.figure import pyplot
-from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.fit import TRIPLES_ALONE, fit
 from worldplan.envs import make_env
 from worldplan.envs.tasks.rooms import DOOR, WALL

@@ -28,9 +28,9 @@ from rich.table import Table
 from worldplan.agent import Agent
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.learning.compiling import resolve
-from worldplan.agent.training.atomic import write_json
 from worldplan.envs import make_vector
 
 WARM, STEPS = 20, 300

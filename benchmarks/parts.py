@@ -23,9 +23,9 @@ from worldplan.agent import Agent
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.learning.compiling import resolve
-from worldplan.agent.training.atomic import write_json
 from worldplan.envs import make_vector
 
 FILLED, STEPS = 1000, 300  # random steps before, measured steps

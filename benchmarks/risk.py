@@ -35,10 +35,10 @@ from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import plain
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.experiments.compare.trial import trained
-from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.restore import make_agent
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.tasks.gorge import route_of

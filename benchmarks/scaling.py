@@ -23,8 +23,8 @@ from worldplan.agent import Agent
 from worldplan.agent.acting.imagination import side_by_side
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.learning.compiling import prepare, resolve
-from worldplan.agent.training.atomic import write_json
 from worldplan.envs import EnvironmentSpec
 
 ENVIRONMENTS, SAMPLES, HORIZONS = (1, 8, 64), (64, 256, 1024, 4096), (1, 2, 4, 8, 16)

@@ -30,9 +30,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from worldplan.agent import Agent
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.replay import Batch
 from worldplan.agent.learning.compiling import resolve
-from worldplan.agent.training.atomic import write_json
 from worldplan.envs import EnvironmentSpec
 
 SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run

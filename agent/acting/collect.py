@@ -25,7 +25,12 @@ _LONGEST = 1000  # decisions of an episode in an environment without a time limi
 
 
 def store(replay: Replay, event: Reset | Step) -> None:
-    """Puts what was played into a replay, one stream for each environment."""
+    """Puts what was played into a replay, one stream for each environment, all or nothing.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    replay.reserve(1)
     if isinstance(event, Reset):
         for i in np.flatnonzero(event.mask).tolist():
             replay.begin(i, event.observation[i])

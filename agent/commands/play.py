@@ -35,10 +35,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="write the summary to this JSON file")] = None,
 ) -> None:
     """Play held-out episodes without exploration; print mean return and 95% interval."""
+    from worldplan.agent.data.atomic import write_json
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
     from worldplan.agent.evaluation.statistics import summary
-    from worldplan.agent.training.atomic import write_json
     from worldplan.envs import make_vector
 
     who = actor_name(actor)

@@ -48,15 +48,18 @@ def at_work() -> Iterator[Callable[[str], None]]:
 
 
 def new_run_dir(config: Any) -> Path:
-    """The folder of a new run.
+    """The folder of a new run. No other process gets the same one by default.
 
     Raises:
         FileExistsError: it holds a run already.
     """
+    from worldplan.agent.training.run_folder import holds_run, reserve
+
     name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
-    new = Path("runs") / name
-    run_dir: Path = config.run_dir or new
-    if (run_dir / "config.yaml").exists():
+    if config.run_dir is None:
+        return reserve(Path("runs") / name)
+    run_dir: Path = config.run_dir
+    if holds_run(run_dir):
         resume = f"resume it by `worldplan train --resume {run_dir}`, or "
         if (run_dir / "fit.csv").exists():
             resume = ""  # a fit cannot be resumed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,6 @@ from worldplan.agent.commands.terminal import (
     new_run_dir,
     show_evaluation,
 )
-from worldplan.envs import EnvironmentFault
 
 
 def train(
@@ -77,31 +77,25 @@ def train(
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
     from worldplan.agent.evaluation.film import prepare_rendering
+    from worldplan.agent.training import foreign
     from worldplan.agent.training.trainer import Trainer
 
     if config.video:
         prepare_rendering()
     console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
-    if trainer.env.max_episode_steps is None:
-        console.print(
-            f"{config.env.id} has no time limit: if an episode may never end by itself, set "
-            "env.kwargs.max_episode_steps"
-        )
     try:
         result = trainer.run()
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped and saved at step {trainer.step:,}; resume by: "
-            f"worldplan train --resume {run_dir}"
-        )
+    except KeyboardInterrupt as stopped:
+        console.print("stopped;", *getattr(stopped, "__notes__", ()))
         raise typer.Exit(130) from None
-    except (EnvironmentFault, FloatingPointError):
-        console.print(
-            f"the run is saved up to its last checkpoint; resume by: "
-            f"worldplan train --resume {run_dir}"
-        )
-        raise
+    except Exception as error:
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        if foreign.origin(error) is None:
+            console.print(notes)
+            raise
+        print(f"{foreign.report(error)}\n{notes}".rstrip(), file=sys.stderr)
+        raise typer.Exit(1) from None
     from worldplan.agent.evaluation.statistics import summary
     from worldplan.agent.experiments.report.run_curve import plot_curve
 

@@ -33,11 +33,18 @@ class RunConfig(BaseModel):
         default=0, ge=1, description="decisions between evaluations; default: steps / 10"
     )
     eval_episodes: int = Field(default=3, ge=1, description="held-out episodes per evaluation")
+    eval_max_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="decisions after which a held-out episode is cut; default: the environment's "
+        "time limit, or 1000 if it has none",
+    )
     final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
     checkpoint_interval: int = Field(
         default=0,
         ge=1,
-        description="decisions between checkpoints, at the end of an episode; default: steps / 10",
+        description="decisions between checkpoints, at the end of an episode; default: steps / 10. "
+        "An episode that lasts beyond the time limit, or 1000 decisions, is cut there",
     )
     log_interval: int = Field(
         default=0, ge=1, description="decisions between logged metrics; default: steps / 50"

@@ -22,10 +22,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from worldplan.agent.data.rows import checked, open_rows, row_dtype
+from worldplan.agent.data.rows import checked, row_dtype
+from worldplan.agent.data.storage import Ints, Storage
 from worldplan.envs import EnvironmentSpec
-
-Ints = npt.NDArray[np.int64]
 
 
 class ReplayConfig(BaseModel):
@@ -62,7 +61,7 @@ class Replay:
 
     Sampling uses the newest ceil(capacity / E) rows of each stream. Each stream keeps `slack` more
     rows: a run that is killed at most `slack` rows after a checkpoint still has all rows of the
-    checkpoint. Files are sparse: they take up disk space as they are filled.
+    checkpoint.
     """
 
     def __init__(
@@ -82,14 +81,12 @@ class Replay:
             resume: Opens the files of an earlier run, for `restore`, instead of replacing them.
 
         Raises:
-            ValueError: impossible sizes, or files of a run with other sizes.
+            ValueError: impossible sizes, or files of a run with other sizes, or cut short.
             FileNotFoundError: with `resume`, missing files.
         """
-        observation, action = spec.observation, spec.action
-        if min(num_envs, observation.size, action.size) < 1 or slack < 0:
+        if num_envs < 1 or slack < 0:
             raise ValueError(
-                "expected replay sizes of at least 1 and slack of at least 0, got "
-                f"{num_envs=}, {observation.size=}, {action.size=}, {slack=}"
+                f"expected at least one stream and slack of at least 0, got {num_envs=}, {slack=}"
             )
         if capacity < 2 * num_envs:
             raise ValueError(
@@ -101,15 +98,10 @@ class Replay:
         self._keep = -(-capacity // num_envs)
         self._rows = self._keep + slack
 
-        record = row_dtype(observation, action)
-        directory.mkdir(parents=True, exist_ok=True)
-        rows = open_rows(directory / "rows.npy", num_envs * self._rows, record, resume)
-        # Rows ever written: shows a resumed run what was overwritten after its checkpoint.
-        written = open_rows(directory / "written.npy", num_envs, np.dtype(np.int64), resume)
-        self._files = (rows, written)
-        self.nbytes = rows.nbytes + written.nbytes  # on disk once full
-        # Plain views of the same memory: np.memmap is slow to index.
-        self._data, self._written = np.asarray(rows), np.asarray(written)
+        record = row_dtype(spec.observation, spec.action)
+        self._storage = Storage(directory, num_envs, self._rows, record, resume)
+        self.nbytes, self.flush = self._storage.nbytes, self._storage.flush
+        self._data, self._written = self._storage.data, self._storage.written
         self._transition = self._data["transition"]
 
         self._head = np.zeros(num_envs, np.int64)  # number of the next row
@@ -121,6 +113,14 @@ class Replay:
         """Number of transitions that can be sampled."""
         return int(self._count.sum())
 
+    def reserve(self, rows: int) -> None:
+        """Takes the disk space of that many more rows in each stream, before they are stored.
+
+        Raises OSError if the disk is full.
+        """
+        for env, head in enumerate(self._head.tolist()):
+            self._storage.reserve(env, head + rows)
+
     def begin(self, env: int, observation: npt.ArrayLike) -> None:
         """Starts an episode of stream `env` at x(0) (D,).
 
@@ -129,6 +129,7 @@ class Replay:
 
         Raises:
             ValueError: no such stream, wrong shape, or numbers that are not finite.
+            OSError: the disk is full.
         """
         self._check_env(env)
         x = checked("observation", observation, self._data.dtype["observation"])
@@ -152,8 +153,8 @@ class Replay:
                 final observation, not that of the next reset.
 
         Raises:
-            ValueError: no ongoing episode, wrong shape, or numbers that are not finite. Nothing
-                is stored then.
+            ValueError: no ongoing episode, wrong shape, or numbers that are not finite.
+            OSError: the disk is full.
         """
         self._check_env(env)
         if not self._open[env]:
@@ -161,6 +162,7 @@ class Replay:
         x = checked("next_observation", next_observation, self._data.dtype["observation"])
         a = checked("action", action, self._data.dtype["action"])
         r = checked("reward", reward, self._data.dtype["reward"])
+        self._storage.reserve(env, int(self._head[env]) + 1)
         at = self._place(env, int(self._head[env]) - 1)
         row = self._data[at]
         row["action"], row["reward"], row["terminated"] = a, r, terminated
@@ -214,8 +216,9 @@ class Replay:
         return Batch(*map(torch.from_numpy, (observation, action, reward, terminated, valid)))
 
     def state(self) -> dict[str, Any]:
-        """Positions of the streams, for a checkpoint. JSON types only."""
-        return {"head": self._head.tolist(), "open": list(self._open)}
+        """Positions of the streams and a digest of their rows, for a checkpoint, as JSON."""
+        digest = self._storage.digest(np.maximum(self._head - self._keep, 0), self._head)
+        return {"head": self._head.tolist(), "open": list(self._open), "digest": digest}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Returns to `state`: rows that were written after it are dropped.
@@ -224,7 +227,7 @@ class Replay:
         are not sampled.
 
         Raises:
-            ValueError: the state is not of these files.
+            ValueError: the state is not of these files, or they are damaged.
         """
         head = np.array(state["head"], np.int64)
         if head.shape != (self.num_envs,):
@@ -236,9 +239,12 @@ class Replay:
                 f"the replay's files in {self.directory} end at rows {self._written.tolist()}, "
                 f"before the state's rows {head.tolist()}: they are files of another run"
             )
+        wanted = np.maximum(head - self._keep, 0)
+        if "digest" in state:  # checkpoints of format 1 and 2 have none
+            self._storage.check(state["digest"], wanted, head)
         self._head = head
         self._open = [bool(is_open) for is_open in state["open"]]
-        wanted, oldest = np.maximum(head - self._keep, 0), self._oldest()
+        oldest = self._oldest()
         if lost := int(np.maximum(np.minimum(oldest, head) - wanted, 0).sum()):
             warnings.warn(
                 f"{lost} replay rows were overwritten after the checkpoint and are not sampled: "
@@ -251,11 +257,6 @@ class Replay:
                 self._transition[self._place(env, newest)] = False
             rows = np.arange(oldest[env], head[env]) % self._rows + env * self._rows
             self._count[env] = np.count_nonzero(self._transition[rows])
-
-    def flush(self) -> None:
-        """Writes all rows to disk. Only a power failure makes it necessary, not a killed run."""
-        for file in self._files:
-            file.flush()
 
     def _oldest(self) -> Ints:
         """Number (E,) of the oldest row that can be sampled, which is not overwritten."""
@@ -280,6 +281,7 @@ class Replay:
     def _append(self, env: int, observation: npt.NDArray[Any]) -> None:
         """Writes a row with an observation only, and drops the oldest if the stream is full."""
         head = int(self._head[env])
+        self._storage.reserve(env, head + 1)
         leaves = head - self._keep
         if leaves >= max(0, int(self._written[env]) - self._rows):
             self._count[env] -= self._transition[self._place(env, leaves)]

@@ -1,9 +1,8 @@
-"""Rows of the replay buffer: their layout, their files, and checks of what is written to them.
+"""Rows of the replay buffer: their layout, and checks of what is written to them.
 
 Shapes: D observation, A action.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,26 +23,6 @@ def row_dtype(observation: ObservationSpec, action: ActionSpec) -> np.dtype[Any]
         ],
         align=True,
     )
-
-
-def open_rows(path: Path, rows: int, dtype: np.dtype[Any], resume: bool) -> np.memmap[Any, Any]:
-    """A memory-mapped .npy of `rows` rows: a new file of zeros, or with `resume` the existing one.
-
-    Raises:
-        FileNotFoundError: with `resume`, no such file.
-        ValueError: with `resume`, another number of rows or another dtype.
-    """
-    if not resume:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(rows,))
-    if not path.exists():
-        raise FileNotFoundError(f"no replay to resume from: {path} is missing")
-    file = np.lib.format.open_memmap(path, mode="r+")
-    if file.shape != (rows,) or file.dtype != dtype:
-        raise ValueError(
-            f"{path}: expected {rows} rows of {dtype}, got {len(file)} of {file.dtype}: resume "
-            "with the sizes that the run was started with"
-        )
-    return file
 
 
 def checked(name: str, value: npt.ArrayLike, field: np.dtype[Any]) -> npt.NDArray[Any]:

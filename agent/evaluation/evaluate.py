@@ -6,8 +6,10 @@ Shapes: B episodes, D observation, A action.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from worldplan.agent.acting.actors import Actor
 from worldplan.agent.acting.rollout import Reset, rollout
 from worldplan.agent.agent import Agent
 from worldplan.envs import VectorEnv
+
+NO_LIMIT = 1000  # decisions of an episode where the environment has no time limit
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def evaluate(
     seeds: list[int],
     actor: str | Actor[Any] = "planner",
     watch: Callable[[int], None] | None = None,
+    *,
+    longest: int | None = None,
 ) -> Evaluation:
     """Plays one episode per seed; B = env.num_envs.
 
@@ -49,6 +55,8 @@ def evaluate(
     Args:
         actor: the name of one of the agent's actors, or any actor.
         watch: called with the number of decisions made so far.
+        longest: decisions after which an episode is cut; default: the environment's time limit,
+            or 1000. Warns where one is cut.
 
     Raises:
         ValueError: not one seed per environment.
@@ -57,14 +65,16 @@ def evaluate(
         raise ValueError(f"expected {env.num_envs} seeds, one per environment, got {len(seeds)}")
     began = time.perf_counter()
     who = agent.actor(actor) if isinstance(actor, str) else actor
-    batch = env.num_envs
+    batch, longest = env.num_envs, longest or env.max_episode_steps or NO_LIMIT
+    over = np.zeros(batch, np.bool_)
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
     plan_returns: list[NDArray[np.float64]] = []
     rewards: list[NDArray[np.float64]] = []
     # A generator of its own: an evaluation does not change the training run.
-    for event in rollout(who, env, seeds, agent.generator(seeds[0])):
+    events = rollout(who, env, seeds, agent.generator(seeds[0]))
+    for event in islice(events, 1 + longest):
         if isinstance(event, Reset):
             continue
         plan = event.plan
@@ -76,8 +86,15 @@ def evaluate(
         weight *= agent.config.discount
         lengths += event.active
         ended |= event.terminated
+        over |= event.done
         if watch is not None:
             watch(int(lengths.max()))
+    if not over.all():
+        warnings.warn(
+            f"{np.count_nonzero(~over)} of {batch} held-out episodes were cut after {longest:,} "
+            "decisions; eval_max_steps sets how many",
+            stacklevel=2,
+        )
     name = actor if isinstance(actor, str) else type(actor).__name__
     seconds = time.perf_counter() - began
     return Evaluation(

@@ -18,6 +18,7 @@ from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
 from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.training.events import Listener, Listeners
+from worldplan.agent.training.signals import Signals
 from worldplan.agent.training.trust import allow
 from worldplan.envs import EnvironmentSpec
 
@@ -61,7 +62,8 @@ class Training:
         # Separate generators: acting does not change the random numbers of learning.
         self.learning = self.agent.generator(self.learning_seed(config.seed))
         self.sampling = np.random.default_rng(config.seed)
-        self.listeners = Listeners(listeners)
+        self.signals = Signals()
+        self.listeners = Listeners(listeners, self.signals.interruptible)
         self.step = 0
         self.stop: str | None = None
         self.collapsed = False
@@ -81,6 +83,25 @@ class Training:
         c = self.config.agent.learner
         batch = self.replay.sample(self.sampling, c.batch_size, self.context_steps, c.horizon)
         return self.learner.update(batch, self.learning)
+
+    def check_finite(self) -> None:
+        """Raises FloatingPointError if a weight or the optimiser's state is not finite."""
+        learner, agent = self.learner, self.agent
+        parts = {"model": learner.model, "heads": learner.heads, "acting model": agent.model}
+        tensors = {
+            f"{name} {key}": value
+            for name, part in (parts | {"acting heads": agent.heads}).items()
+            for key, value in part.named_parameters()
+        }
+        for i, state in enumerate(learner.optimizer.state.values()):
+            tensors |= {f"optimiser {key} {i}": value for key, value in state.items()}
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise FloatingPointError(
+                    f"training diverged by step {self.step:,}: {name} is not finite; try a "
+                    f"learner.learning_rate below {self.config.agent.learner.learning_rate:g}, or "
+                    "rewards of smaller scale"
+                )
 
     def diagnostic_batch(self, number: int) -> tuple[Batch, torch.Generator]:
         """Windows of one step to measure the model on, and a generator for it.

@@ -2,6 +2,7 @@
 
     run_dir/checkpoints/step_000012000/tensors.safetensors
                                        state.json        format, versions, the caller's state
+                                       manifest.json     what ties them together
     run_dir/checkpoints/latest                           name of the newest complete one
 
 A checkpoint is written under another name, synced and renamed; only then is `latest` replaced. A
@@ -22,10 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
-FORMAT, READABLE = 2, (1, 2)  # the one that is written, and those that are read
+from worldplan.agent.data.atomic import sync, write_text
+from worldplan.agent.training import manifest
+
+FORMAT, READABLE = 3, (1, 2, 3)  # the one that is written, and those that are read
+_TIED = 3  # the first with a manifest
 DECISIVE = ("worldplan", "torch", "gymnasium", "mujoco")  # another version may act differently
 
 
@@ -62,28 +68,28 @@ def save(
     final, draft = folder / name, folder / f".{name}.tmp"
     for leftover in (*folder.glob(".*.tmp"), final):  # of an interrupted save
         shutil.rmtree(leftover, ignore_errors=True)
-    draft.mkdir(parents=True)
     # Safetensors refuses tensors that share memory or are not contiguous.
     copies = {
         key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, tensor in tensors.items()
     }
-    save_file(copies, draft / "tensors.safetensors")
-    (draft / "state.json").write_text(text, encoding="utf-8")
-    for path in (draft / "tensors.safetensors", draft / "state.json", draft):
-        _sync(path)
-    os.replace(draft, final)
-    _sync(folder)
-
-    pointer = folder / "latest.tmp"
-    pointer.write_text(name + "\n", encoding="utf-8")
-    _sync(pointer)
-    os.replace(pointer, folder / "latest")
-    _sync(folder)
+    files = {"tensors.safetensors": serialise(copies), "state.json": text.encode()}
+    draft.mkdir(parents=True)
+    try:
+        manifest.write(draft, manifest.run_id(run_dir), step, files)
+        sync(draft)
+        os.replace(draft, final)
+    except BaseException:  # on a full disk it would stand in the way of what makes room
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync(folder)
+    write_text(folder / "latest", name + "\n")
+    sync(folder)
 
     others = sorted(path for path in folder.glob("step_*") if path != final)
     # A later one is from a run that was interrupted, and resumed from an earlier checkpoint.
-    older = [path for path in others if path < final][-keep + 1 :] if keep > 1 else []
+    older = [path for path in others if path < final and _whole(path)]
+    older = older[-keep + 1 :] if keep > 1 else []
     for path in others:
         if path not in older:
             shutil.rmtree(path, ignore_errors=True)
@@ -91,23 +97,37 @@ def save(
 
 
 def find(path: Path) -> Path:
-    """The checkpoint folder of `path`: the latest of a run, or `path` itself.
+    """The checkpoint folder of `path`: the latest whole one of a run, or `path` itself.
+
+    Warns if the latest one is missing or damaged, and another one is taken.
 
     Raises:
         FileNotFoundError: there is nothing at `path`; the message names the runs nearby.
-        ValueError: `path` is not a run; likewise.
+        ValueError: `path` is not a run; likewise. Or all of its checkpoints are damaged.
     """
     if (path / "state.json").is_file():
+        _check(path)
         return path
     folder = path / "checkpoints"
-    if name := _latest(folder):
-        if (folder / name).is_dir():
-            return folder / name
-        there = ", ".join(sorted(p.name for p in folder.glob("step_*"))) or "none"
-        raise ValueError(f"{path}: its latest checkpoint {name} is missing; there: {there}")
-    if not path.exists():
-        raise FileNotFoundError(f"no run at {path}.{_suggestion(path)}")
-    raise ValueError(f"{path} holds no checkpoint.{_suggestion(path)}")
+    latest = _latest(folder)
+    there = sorted((p for p in folder.glob("step_*") if p.is_dir()), reverse=True)
+    if not there and not latest:
+        if not path.exists():
+            raise FileNotFoundError(f"no run at {path}.{_suggestion(path)}")
+        raise ValueError(f"{path} holds no checkpoint.{_suggestion(path)}")
+    wrong = [] if latest else [f"{folder / 'latest'} is missing"]
+    if latest and folder / latest not in there:
+        wrong = [f"its latest checkpoint {latest} is missing"]
+    for found in sorted(there, key=lambda p: p.name != latest):
+        try:
+            _check(found)
+        except (ValueError, OSError) as error:
+            wrong.append(str(error))
+            continue
+        if wrong:
+            warnings.warn(f"{path}: {'; '.join(wrong)}: taking {found.name}", stacklevel=2)
+        return found
+    raise ValueError(f"{path}: {'; '.join(wrong)}; expected at least one whole checkpoint")
 
 
 def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -119,14 +139,8 @@ def read(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
         ValueError: another format, or damaged files.
         FileNotFoundError: a file is missing.
     """
+    found, then, state = _check(path)
     now = versions()
-    try:
-        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        found, then = document["format"], document["versions"]
-        if found in READABLE:
-            state: dict[str, Any] = document["state"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / 'state.json'} is damaged: {error!r}") from error
     if found not in READABLE:
         raise ValueError(
             f"{path} has checkpoint format {found}, worldplan {now['worldplan']} reads formats "
@@ -215,20 +229,38 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _check(path: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Format, versions and state of a checkpoint, whose files belong together.
+
+    Raises:
+        ValueError, FileNotFoundError: they do not, or are damaged.
+    """
+    tied = manifest.check(path)
+    try:
+        document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        found, then, state = document["format"], document["versions"], document.get("state")
+        if not (isinstance(found, int) and isinstance(then, dict) and isinstance(state, dict)):
+            raise TypeError("format, versions and state are no number and objects")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path / 'state.json'} is damaged: {error!r}") from error
+    if found >= _TIED and not tied:
+        raise ValueError(f"{path} is damaged: its manifest.json is missing")
+    return found, then, state
+
+
+def _whole(path: Path) -> bool:
+    try:
+        _check(path)
+    except (ValueError, OSError):
+        return False
+    return True
+
+
 def _latest(folder: Path) -> str:
     pointer = folder / "latest"
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-
-
-def _sync(path: Path) -> None:
-    """Flushes a file or folder to the disk; Windows cannot sync a folder, and need not."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if not pointer.is_file():
+        return ""
+    return pointer.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _suggestion(path: Path) -> str:

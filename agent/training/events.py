@@ -8,10 +8,11 @@ class Stopper(Listener):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
@@ -76,10 +77,13 @@ class CheckpointEvent:
 class Listener:
     """Base of listeners: override the methods of the events you need. `run` is the run.
 
-    Methods are called in the training process, between its steps. An exception ends the run.
+    Methods are called in the training process, between its steps. An exception ends the run; it
+    is saved up to that step.
     """
 
     run: Run
+    # Whether a signal waits for its methods. Others are left by KeyboardInterrupt.
+    returns_soon: ClassVar[bool] = False
 
     def on_start(self, run: Run) -> None:
         """Before the first step, also of a resumed run."""
@@ -102,10 +106,14 @@ class Listener:
 
 
 class Listeners(Listener):
-    """Sends events to several listeners, in order."""
+    """Sends events to several listeners, in order; in `guard` to those that may take long."""
 
-    def __init__(self, listeners: Iterable[Listener]) -> None:
-        self.all = list(listeners)
+    def __init__(
+        self,
+        listeners: Iterable[Listener],
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.all, self.guard = list(listeners), guard
 
     def on_start(self, run: Run) -> None:
         self._send("on_start", run)
@@ -129,8 +137,11 @@ class Listeners(Listener):
         self._send("on_warning", text)
 
     def on_end(self) -> None:
-        self._send("on_end")
+        with ExitStack() as stack:  # each of them ends, whatever another one raises
+            for listener in reversed(self.all):
+                stack.callback(listener.on_end)
 
     def _send(self, method: str, *event: Any) -> None:
         for listener in self.all:
-            getattr(listener, method)(*event)
+            with nullcontext() if listener.returns_soon else self.guard():
+                getattr(listener, method)(*event)

@@ -22,6 +22,7 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
 from worldplan.agent.training.restore import identity, save_config
+from worldplan.agent.training.run_folder import hold, let_go
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
@@ -39,6 +40,8 @@ def fit(
     Raises:
         ValueError: observations or actions have other shapes than the task's, are not finite or
             out of range; or there is no episode.
+        FloatingPointError: training diverged.
+        BlockingIOError: another process works in run_dir.
     """
     return Fit(config, episodes, run_dir, console).run(updates)
 
@@ -69,6 +72,7 @@ class Fit(Training):
         self, config: RunConfig, episodes: list[Episode], run_dir: Path, console: Console
     ) -> None:
         spec = _spec(config.env, episodes)
+        hold(run_dir)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
         assert not self.agent.has_policy, "the data set has no rewards"
         self.replay = _fill_replay(episodes, run_dir / "replay", spec)
@@ -91,11 +95,13 @@ class Fit(Training):
                 losses = {k: float(v) for k, v in metrics.items()}
                 groups = {"loss": losses, "model": measures}
                 self.listeners.on_update(UpdateEvent(self.step, groups))
+        self.check_finite()
         state = identity(self.config, self.agent.spec)
         path = checkpoint.save(self.run_dir, updates, self.agent.weights(), state)
         self.listeners.on_checkpoint(CheckpointEvent(updates, path))
         save_config(self.config, self.run_dir)
         self.listeners.on_end()
+        let_go(self.run_dir)
         return self.agent
 
 

@@ -5,12 +5,9 @@ Shapes: B environments, D observation, A action.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -19,36 +16,37 @@ from torch import Tensor
 
 from worldplan.agent.acting.actors import Switch
 from worldplan.agent.acting.collect import store
-from worldplan.agent.acting.rollout import Reset, rollout
+from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.data.replay import Replay
-from worldplan.agent.data.seeds import held_out_seeds, training_seed
-from worldplan.agent.evaluation.calibration import optimism_by_horizon
-from worldplan.agent.evaluation.diagnostics import PolicyLag
-from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
+from worldplan.agent.data.atomic import write_json
+from worldplan.agent.data.seeds import training_seed
+from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
 from worldplan.agent.evaluation.statistics import summary
-from worldplan.agent.training import checkpoint, restore
-from worldplan.agent.training.atomic import write_json
-from worldplan.agent.training.base import Training
+from worldplan.agent.training import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
     EpisodeEvent,
-    EvaluationEvent,
     Listener,
     StepEvent,
     UpdateEvent,
 )
+from worldplan.agent.training.held_out import HeldOut
 from worldplan.agent.training.listeners.curves import CurveFiles
 from worldplan.agent.training.listeners.films import Films
 from worldplan.agent.training.listeners.progress import ProgressLine
 from worldplan.agent.training.listeners.tensorboard import TensorBoard
-from worldplan.envs import EnvironmentFault, make_vector
+from worldplan.agent.training.resumable import Resumable
+from worldplan.envs import make_vector
 
 
-class Trainer(Training):
+class Trainer(Resumable):
     """One training run. `resume` continues it from the latest checkpoint of its folder.
 
     In addition to the given listeners there are a progress line, CSV files and TensorBoard.
+
+    Raises:
+        BlockingIOError: another process works on this run.
+        FileExistsError: without `resume`, the folder holds a run.
     """
 
     def __init__(
@@ -60,82 +58,76 @@ class Trainer(Training):
         resume: bool = False,
         listeners: Iterable[Listener] = (),
     ) -> None:
+        if resume:
+            run_folder.hold(run_dir)
         self.env = make_vector(config.env, config.num_envs)
-        self.eval_env = make_vector(config.env, config.eval_episodes)
         own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
         own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
         own += [TensorBoard(run_dir)]
-        super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners])
-        self.acting = self.agent.generator(config.seed)
+        longest = self.env.max_episode_steps or NO_LIMIT
+        super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners], longest)
+        self.held_out = HeldOut(config, self.agent)
         # Training begins with random actions.
         self.actor = Switch(
             self.agent.actor("random", explore=True),
             self.agent.actor("planner", explore=True),
             lambda: self.step < config.seed_steps,
         )
-        self.episode = 0  # number of the next one
-        self.updates_due = 0.0
-        self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
-        capacity = config.replay.capacity
-        self.replay = Replay(
-            run_dir / "replay",
-            self.env.spec,
-            config.num_envs,
-            capacity=capacity or 2 * config.steps + 2 * config.num_envs,
-            slack=2 * config.checkpoint_interval if capacity else 0,
-            resume=resume,
-        )
-        if resume:
-            self._restore()
-        else:
-            restore.save_config(config, run_dir)
-            self._save()  # so that a run killed in its first episode can be resumed
-        self.began = time.perf_counter() - self.clock["total"]
+        self.result: Evaluation | None = None
+        self.start(resume)
         size = sum(p.numel() for p in self.learner.parameters)
         disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
         console.print(f"{size:,} parameters; replay: at most {disk}", markup=False)
-        self.result: Evaluation | None = None
-        self.lag = PolicyLag(after=config.steps / 2)
+        if self.env.max_episode_steps is None:
+            console.print(
+                f"{config.env.id} has no time limit: held-out episodes are cut after "
+                f"{self.held_out.longest:,} decisions (eval_max_steps), others at a checkpoint"
+            )
 
     def run(self) -> Evaluation:
         """Trains until the task is solved, `stop` is set, or all steps are made; then evaluates.
 
+        An error has a note that says up to which step the run is saved. It is saved up to the last
+        whole step if the error is not one of this package's own.
+
         Raises:
-            EnvironmentFault: the simulator failed; the run is saved up to its last good step.
-            KeyboardInterrupt: SIGINT or SIGTERM was received; the run is saved.
+            EnvironmentFault: the simulator failed.
+            FloatingPointError: training diverged; the last checkpoint is from before.
+            KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP was received.
         """
         self.began = time.perf_counter() - self.clock["total"]
-        with _on_signal(self._stop):
-            self.listeners.on_start(self)
+        with run_folder.held(self.run_dir), self.signals:
             try:
-                while self.step < self.config.steps and self.stop is None:
+                self.listeners.on_start(self)
+                while not self.over:
                     self._collect()
-            except EnvironmentFault:
-                self._save()
+                self.clock["total"] = self.seconds()
+                return self._finish()
+            except (Exception, KeyboardInterrupt) as error:
+                self.rescue(error)
                 raise
             finally:
                 self.listeners.on_end()
-        self.clock["total"] = time.perf_counter() - self.began
-        if self.stop in ("SIGINT", "SIGTERM"):
-            raise KeyboardInterrupt
-        return self._finish()
 
     def _collect(self) -> None:
         """Plays episodes in all environments, from a common reset to a checkpoint or the end."""
         c, batch = self.config, self.config.num_envs
         returns, lengths = np.zeros(batch), np.zeros(batch, np.int64)
-        checkpoint_due = False
-        for event in rollout(self.actor, self.env, self._seeds(), self.acting, again=True):
+        due_since: int | None = None  # step from which on a checkpoint waits for an episode's end
+        self.unsaved = True
+        self._pay()  # what a signal or an error prevented before the run was resumed
+        if self.over:
+            return self._save()
+        for event in self._play():
             store(self.replay, event)
             if isinstance(event, Reset):
                 self.learner.observe(torch.from_numpy(event.observation[event.mask]))
                 continue
             self.learner.observe(torch.from_numpy(event.observation))
             self.learner.observe_rewards(torch.from_numpy(event.reward))
-            self.clock["act"] += event.act_seconds
-            self.clock["env"] += event.env_seconds
+            before = self.step
+            self._count(event)  # from here on the step is whole: a resumed run has it
             metrics = self._update()
-            before, self.step = self.step, self.step + batch
             returns += event.reward
             lengths += 1
             for i in np.flatnonzero(event.done):
@@ -144,17 +136,29 @@ class Trainer(Training):
                 returns[i], lengths[i] = 0, 0
             if metrics and self._due(before, c.log_interval):
                 self._log(metrics)
-            if self.step > c.seed_steps and self._due(before, c.eval_interval):
+            if self.evaluation_due and not self.signals.received:
                 self._evaluate()
-            self.listeners.on_step(StepEvent(self.step, self.step / self._seconds()))
+            self.listeners.on_step(StepEvent(self.step, self.step / self.seconds()))
 
-            checkpoint_due |= self._due(before, c.checkpoint_interval)
-            over = self.stop is not None or self.step >= c.steps
+            if self._due(before, c.checkpoint_interval) and due_since is None:
+                due_since = self.step
+            late = due_since is not None and self.step - due_since >= self.patience
             # Checkpoints are between episodes, so that no state of the simulator has to be saved.
             # Unfinished episodes of the other environments are truncated there.
-            if over or (checkpoint_due and event.done[0]):
-                self._save()
-                return
+            if self.over or late or (due_since is not None and event.done[0]):
+                return self._save()
+
+    def _play(self) -> Iterator[Reset | Step]:
+        """Episodes without end. A signal is not waited for: an environment may hang."""
+        events = rollout(self.actor, self.env, self._seeds(), self.acting, again=True)
+        while True:
+            try:
+                with self.signals.interruptible():
+                    event = next(events)
+            except FloatingPointError:  # no plan has a finite cost
+                self.check_finite()  # which says more
+                raise
+            yield event
 
     def _seeds(self) -> Iterator[int]:
         """Seeds of the next episodes; each depends on the episode's number alone."""
@@ -162,34 +166,43 @@ class Trainer(Training):
             self.episode += 1
             yield training_seed(self.config.seed, self.episode - 1)
 
+    def _count(self, event: Step) -> None:
+        """Counts a step, and what is due after it."""
+        c, before = self.config, self.step
+        self.step += c.num_envs
+        self.clock["act"] += event.act_seconds
+        self.clock["env"] += event.env_seconds
+        if self.step >= c.seed_steps:  # updates for the random start come when it ends
+            first = self.learner.updates == 0 and self.updates_due == 0
+            self.updates_due += c.updates_per_step * (c.seed_steps if first else c.num_envs)
+        self.evaluation_due |= self.step > c.seed_steps and self._due(before, c.eval_interval)
+
+    def _pay(self) -> None:
+        """Makes the updates and the evaluation that are due."""
+        self._update()
+        if self.evaluation_due and not self.signals.received:
+            self._evaluate()
+
     def _update(self) -> dict[str, Tensor]:
-        """Makes the gradient updates that are due; those for the random start come when it ends."""
-        c = self.config
-        if self.step + c.num_envs < c.seed_steps:
-            return {}
+        """Makes the gradient updates that are due, until a signal comes."""
         began = time.perf_counter()
-        first = self.learner.updates == 0 and self.updates_due == 0
-        self.updates_due += c.updates_per_step * (c.seed_steps if first else c.num_envs)
         metrics: dict[str, Tensor] = {}
-        for _ in range(int(self.updates_due)):
+        while self.updates_due >= 1 and not self.signals.received:
             metrics = self.update()
-        self.updates_due -= int(self.updates_due)
+            self.updates_due -= 1
         self.clock["update"] += time.perf_counter() - began
         return metrics
 
     def _due(self, before: int, interval: int) -> bool:
         return before // interval != self.step // interval
 
-    def _seconds(self) -> float:
-        """Training time, with the time before a resume."""
-        return time.perf_counter() - self.began
-
     def _log(self, metrics: dict[str, Tensor]) -> None:
         """Sends losses, diagnostics and times to the listeners."""
+        self.check_finite()
         measures, bands = self.diagnose(self.step)
         decisions = max(1, self.step - self.config.seed_steps)
         times = {f"{k}_ms": 1e3 * self.clock[k] / decisions for k in ("act", "update", "env")}
-        times["steps_per_second"] = self.step / self._seconds()
+        times["steps_per_second"] = self.step / self.seconds()
         losses = {k: float(v) for k, v in metrics.items()}
         groups = {"loss": losses, "model": measures, "calibration": bands, "time": times}
         self.listeners.on_update(UpdateEvent(self.step, groups))
@@ -198,38 +211,25 @@ class Trainer(Training):
         """Evaluates: one row of the learning curve."""
         c = self.config
         began = time.perf_counter()
-        seeds = held_out_seeds(c.eval_episodes)
-        planner = evaluate(self.agent, self.eval_env, seeds)
-        policy, of_heads = None, {}
-        if self.agent.has_policy:
-            policy = evaluate(self.agent, self.eval_env, seeds, "policy")
-            of_heads = self.diagnose_heads(self.step)
-            means = (float(e.returns.mean()) for e in (planner, policy))
-            if warning := self.lag.notice(self.step, *means):
-                self.listeners.on_warning(warning)
+        with self.signals.interruptible():  # left without a row; a resumed run evaluates again
+            heads = self.diagnose_heads(self.step) if self.agent.has_policy else {}
+            event = self.held_out.evaluate(self.step, heads)
+            solved = c.solved is not None and event.planner.returns.min() >= c.solved
+            if solved:  # a few good episodes may be chance: the final evaluation must agree
+                self.result = self.held_out.final()
+                solved = self.result.returns.min() >= c.solved
+        self.evaluation_due = False
+        self.stop = "solved" if solved else self.stop
         self.clock["evaluate"] += time.perf_counter() - began
-        optimism = optimism_by_horizon(planner, c.agent.discount)
-        frames = self.step * c.env.action_repeat
-        self.listeners.on_evaluation(
-            EvaluationEvent(self.step, frames, planner, policy, optimism, of_heads)
-        )
-        if c.solved is not None and planner.returns.min() >= c.solved:
-            # A few good episodes may be chance: the final evaluation must agree.
-            self.result = self._final_evaluation()
-            if self.result.returns.min() >= c.solved:
-                self.stop = "solved"
-
-    def _final_evaluation(self) -> Evaluation:
-        env = make_vector(self.config.env, self.config.final_episodes)
-        result = evaluate(self.agent, env, held_out_seeds(self.config.final_episodes))
-        env.close()
-        return result
+        self.held_out.warn(event, self.listeners.on_warning)
+        self.listeners.on_evaluation(event)
 
     def _finish(self) -> Evaluation:
         """Makes the final evaluation, on more episodes, and writes `result.json`."""
         c = self.config
-        result = self.result if self.stop == "solved" else self._final_evaluation()
-        assert result is not None
+        with self.signals.interruptible():
+            result = self.result if self.stop == "solved" else None
+            result = result or self.held_out.final()
         times = {f"{name}_seconds": round(spent, 1) for name, spent in self.clock.items()}
         report = {
             "task": c.task, "seed": c.seed, "step": self.step,
@@ -239,62 +239,6 @@ class Trainer(Training):
         write_json(self.run_dir / "result.json", report)
         return result
 
-    def _stop(self, signal_name: str) -> None:
-        """Ends the run after the current step."""
-        self.stop = signal_name
-
     def _save(self) -> None:
-        """Saves everything that the next step depends on, between episodes."""
-        if self.step:
-            self.clock["total"] = self._seconds()
-        learner, optimizer = restore.learner_state(self.learner)
-        tensors = self.agent.weights() | learner
-        tensors["random.acting"] = self.acting.get_state()
-        tensors["random.learning"] = self.learning.get_state()
-        state = {
-            **restore.identity(self.config, self.env.spec),
-            "optimizer": optimizer,
-            "sampling": checkpoint.rng_state(self.sampling),
-            "replay": self.replay.state(),
-            "counters": {
-                "step": self.step, "episode": self.episode, "updates": self.learner.updates,
-                "debt": self.updates_due,
-            },
-            "clock": self.clock,
-        }  # fmt: skip
-        self.replay.flush()
-        path = checkpoint.save(self.run_dir, self.step, tensors, state)
+        path = self.write(self.run_dir)
         self.listeners.on_checkpoint(CheckpointEvent(self.step, path))
-
-    def _restore(self) -> None:
-        """Inverse of `_save`."""
-        tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
-        restore.read_spec(state, self.config).check_same(self.env.spec)
-        self.agent.load_weights(tensors)
-        restore.load_learner_state(self.learner, tensors, state["optimizer"])
-        self.acting.set_state(tensors["random.acting"])
-        self.learning.set_state(tensors["random.learning"])
-        checkpoint.set_rng_state(self.sampling, state["sampling"])
-        self.replay.restore(state["replay"])
-        whole, real = ("step", "episode", "updates"), ("debt",)
-        counters = restore.read_counters(state["counters"], whole, real)
-        self.step, self.episode, self.updates_due = (
-            counters[k] for k in ("step", "episode", "debt")
-        )
-        self.learner.updates = counters["updates"]
-        self.clock = restore.read_counters(state["clock"], real=self.clock)
-
-
-@contextmanager
-def _on_signal(stop: Callable[[str], None]) -> Iterator[None]:
-    """Within it, SIGINT (Ctrl-C) and SIGTERM only call `stop` with the name of the signal."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
-
-    former = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

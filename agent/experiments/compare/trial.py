@@ -16,11 +16,11 @@ from rich.console import Console
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.experiments.compare.measure import measure
-from worldplan.agent.training.atomic import write_json
 from worldplan.agent.training.restore import load_with_config, make_agent
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import make_vector

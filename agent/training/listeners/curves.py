@@ -39,6 +39,8 @@ class CurveFiles(Listener):
     bytes as an uninterrupted one. Times are in TensorBoard.
     """
 
+    returns_soon = True
+
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
 

@@ -14,6 +14,8 @@ from worldplan.agent.training.events import EpisodeEvent, EvaluationEvent, Liste
 class ProgressLine(Listener):
     """Shows the progress of a run."""
 
+    returns_soon = True
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(

@@ -28,6 +28,8 @@ from worldplan.agent.training.listeners.films import film_path
 class TensorBoard(Listener):
     """Writes scalars, settings and films to the folder `logs` of a run."""
 
+    returns_soon = True
+
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
 

@@ -199,7 +199,7 @@ def test_restore_does_not_sample_rows_that_were_overwritten(tmp_path: Path) -> N
     replay = make(tmp_path, capacity=20, slack=4)
     world = World(replay, 0)
     world.episode(30, ends=False)
-    state = replay.state()
+    state = {k: v for k, v in replay.state().items() if k != "digest"}  # as older checkpoints
     for _ in range(9):
         replay.add(0, [9, 9], 9, False, False, [9, 9, 9, 9])
     again = Replay(tmp_path, SPEC, 1, 20, 4, resume=True)

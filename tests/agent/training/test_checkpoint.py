@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worldplan.agent.training import checkpoint
+from worldplan.agent.training import checkpoint, manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,7 +41,8 @@ def test_round_trip_is_bit_identical(tmp_path: Path) -> None:
     state = {"env": "X-v0", "text": "äß", "deep": {"list": [1, 0.1, None, True]}, "big": 2**120}
     path = checkpoint.save(tmp_path, 12_000, tensors, state)
     assert path == tmp_path / "checkpoints" / "step_000012000"
-    assert sorted(p.name for p in path.iterdir()) == ["state.json", "tensors.safetensors"]
+    names = ["manifest.json", "state.json", "tensors.safetensors"]
+    assert sorted(p.name for p in path.iterdir()) == names
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again, state_again = checkpoint.read(checkpoint.find(tmp_path))
@@ -103,7 +104,7 @@ def test_a_crash_while_saving_leaves_the_previous_checkpoint(
 
     with monkeypatch.context() as patch:
         if moment == "draft":
-            patch.setattr(checkpoint, "_sync", crash)
+            patch.setattr(checkpoint, "sync", crash)
         elif moment == "rename":
             patch.setattr(os, "replace", crash)
         else:
@@ -128,13 +129,16 @@ def test_a_state_that_is_not_json_changes_nothing(tmp_path: Path) -> None:
 
 def rewrite(path: Path, **changes: Any) -> None:
     document = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps(document | changes))
+    state = json.dumps(document | changes).encode()
+    tensors = (path / "tensors.safetensors").read_bytes()
+    run = manifest.run_id(path.parent.parent)
+    manifest.write(path, run, 1, {"state.json": state, "tensors.safetensors": tensors})
 
 
 def test_another_format_is_explained(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 1, some(), {})
     rewrite(path, format=7, versions={"worldplan": "9.8"})
-    with pytest.raises(ValueError, match=r"format 7, worldplan .* reads formats 1, 2: .*9\.8"):
+    with pytest.raises(ValueError, match=r"format 7, worldplan .* reads formats 1, 2, 3: .*9\.8"):
         checkpoint.read(path)
 
 
@@ -183,8 +187,8 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"holds no checkpoint\. Runs nearby"):
         checkpoint.find(runs)
     (path.parent / "latest").write_text("step_000000009")
-    with pytest.raises(ValueError, match=r"step_000000009 is missing; there: step_000000005"):
-        checkpoint.find(runs / "walker-walk-3")
+    with pytest.warns(UserWarning, match=r"step_000000009 is missing: taking step_000000005"):
+        assert checkpoint.find(runs / "walker-walk-3") == path
 
 
 def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: int) -> None:

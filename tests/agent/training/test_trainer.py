@@ -154,8 +154,8 @@ def test_a_signal_finishes_the_step_and_saves(
     t._update = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         t.run()
-    assert find(tmp_path).name == "step_000000061"
-    assert t.replay.transitions == 61
+    assert find(tmp_path).name == "step_000000060"
+    assert t.replay.transitions == 60
 
 
 def test_it_stops_when_solved(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:

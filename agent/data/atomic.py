@@ -1,0 +1,50 @@
+"""Files that are complete or absent: each is written beside its name, synced, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A name to write to, which replaces `path` when the block ends without an error.
+
+    A reader sees the old file or the new one, never a part of it. After an error, such as a full
+    disk, the old file stands as it was. The name has the ending of `path`, and its folder is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield draft
+        sync(draft)
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    with written_whole(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Writes a JSON file whole."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Flushes a file or folder to the disk; Windows cannot sync a folder, and need not."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

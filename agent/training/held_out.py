@@ -1,0 +1,51 @@
+"""Held-out episodes of a training run: a few at intervals, and more of them at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from worldplan.agent.agent import Agent
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.seeds import held_out_seeds
+from worldplan.agent.evaluation.calibration import optimism_by_horizon
+from worldplan.agent.evaluation.diagnostics import PolicyLag
+from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation, evaluate
+from worldplan.agent.training.events import EvaluationEvent
+from worldplan.envs import make_vector
+
+
+class HeldOut:
+    """Plays held-out episodes with the agent of a run, which they do not change."""
+
+    def __init__(self, config: RunConfig, agent: Agent) -> None:
+        self.config, self.agent = config, agent
+        self.env = make_vector(config.env, config.eval_episodes)
+        # Decisions after which an episode is cut.
+        self.longest = config.eval_max_steps or self.env.max_episode_steps or NO_LIMIT
+        self.lag = PolicyLag(after=config.steps / 2)
+
+    def evaluate(self, step: int, heads: Mapping[str, float]) -> EvaluationEvent:
+        """A row of the learning curve. `heads` are measures of policy and value."""
+        c, seeds = self.config, held_out_seeds(self.config.eval_episodes)
+        planner = evaluate(self.agent, self.env, seeds, longest=self.longest)
+        policy = None
+        if self.agent.has_policy:
+            policy = evaluate(self.agent, self.env, seeds, "policy", longest=self.longest)
+        optimism = optimism_by_horizon(planner, c.agent.discount)
+        frames = step * c.env.action_repeat
+        return EvaluationEvent(step, frames, planner, policy, optimism, heads)
+
+    def warn(self, event: EvaluationEvent, warning: Callable[[str], None]) -> None:
+        """Calls `warning` if the policy alone has come to lag far behind the planner."""
+        if event.policy is not None:
+            means = (float(e.returns.mean()) for e in (event.planner, event.policy))
+            if text := self.lag.notice(event.step, *means):
+                warning(text)
+
+    def final(self) -> Evaluation:
+        """More episodes, for the result."""
+        seeds = held_out_seeds(self.config.final_episodes)
+        env = make_vector(self.config.env, len(seeds))
+        result = evaluate(self.agent, env, seeds, longest=self.longest)
+        env.close()
+        return result

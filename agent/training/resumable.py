@@ -1,0 +1,144 @@
+"""A training run whose state is on disk: it survives kills, signals, errors and full disks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.replay import Replay
+from worldplan.agent.training import checkpoint, foreign, restore, run_folder
+from worldplan.agent.training.base import Training
+from worldplan.agent.training.events import Listener
+from worldplan.envs import EnvironmentFault, EnvironmentSpec
+
+
+class Resumable(Training):
+    """Everything that the next step depends on, which a checkpoint holds, and the replay.
+
+    `start` makes the run's folder, or goes on from it. A checkpoint is between episodes, so that no
+    state of the simulator has to be saved; it waits `longest` decisions for an episode to end.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_dir: Path,
+        console: Console,
+        spec: EnvironmentSpec,
+        listeners: Iterable[Listener],
+        longest: int,
+    ) -> None:
+        super().__init__(config, run_dir, console, spec, listeners)
+        self.patience = config.num_envs * longest  # steps
+        self.acting = self.agent.generator(config.seed)
+        self.episode = 0  # number of the next one
+        self.updates_due = 0.0
+        self.evaluation_due = False
+        self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
+        self.unsaved = False  # since the latest checkpoint, of this step:
+        self.saved_step = 0
+        self.began = time.perf_counter()
+
+    def start(self, resume: bool) -> None:
+        """Makes the folder with a checkpoint of step 0, or restores the latest one."""
+        self.new = not resume
+        if self.new:
+            with run_folder.made_whole(self.run_dir) as draft:
+                restore.save_config(self.config, draft)
+                self.replay = self._open_replay(draft, resume=False)
+                self.write(draft)
+        self.replay = self._open_replay(self.run_dir, resume=True)
+        if resume:
+            self._restore()
+
+    def seconds(self) -> float:
+        """Training time, with the time before a resume."""
+        return time.perf_counter() - self.began
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do but the final evaluation, or a signal has come."""
+        owed = self.updates_due >= 1 or self.evaluation_due
+        made = self.step >= self.config.steps and not owed
+        return made or self.stop is not None or self.signals.received is not None
+
+    def rescue(self, error: BaseException) -> None:
+        """Saves up to the last whole step, where an error leaves one; notes how to go on."""
+        elsewhere = foreign.origin(error) is not None
+        if self.new and not self.step and not isinstance(error, KeyboardInterrupt):
+            return run_folder.discard(self.run_dir)  # nothing is lost, and the name is free again
+        if self.unsaved and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
+            try:
+                self.write(self.run_dir)
+            except (OSError, FloatingPointError) as fault:
+                error.add_note(f"it could not be saved: {fault}")
+        diverged = isinstance(error, FloatingPointError) and not elsewhere
+        error.add_note(
+            f"the run is saved up to step {self.saved_step:,}"
+            + (", and diverges again if it is resumed" if diverged else "")
+            + f"; resume by: worldplan train --resume {self.run_dir}"
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Saves everything that the next step depends on, between episodes."""
+        self.check_finite()
+        if self.step:
+            self.clock["total"] = self.seconds()
+        learner, optimizer = restore.learner_state(self.learner)
+        tensors = self.agent.weights() | learner
+        tensors["random.acting"] = self.acting.get_state()
+        tensors["random.learning"] = self.learning.get_state()
+        state = {
+            **restore.identity(self.config, self.agent.spec),
+            "optimizer": optimizer,
+            "sampling": checkpoint.rng_state(self.sampling),
+            "replay": self.replay.state(),
+            "counters": {
+                "step": self.step, "episode": self.episode, "updates": self.learner.updates,
+                "debt": self.updates_due, "evaluation_due": self.evaluation_due,
+            },
+            "stop": self.stop,
+            "clock": self.clock,
+        }  # fmt: skip
+        self.replay.flush()
+        path = checkpoint.save(folder, self.step, tensors, state)
+        self.saved_step, self.unsaved = self.step, False
+        return path
+
+    def _restore(self) -> None:
+        """Inverse of `write`."""
+        tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
+        restore.read_spec(state, self.config).check_same(self.agent.spec)
+        self.agent.load_weights(tensors)
+        restore.load_learner_state(self.learner, tensors, state["optimizer"])
+        self.acting.set_state(tensors["random.acting"])
+        self.learning.set_state(tensors["random.learning"])
+        checkpoint.set_rng_state(self.sampling, state["sampling"])
+        self.replay.restore(state["replay"])
+        whole, real = ("step", "episode", "updates"), ("debt",)
+        counters = restore.read_counters(state["counters"], whole, real)
+        self.step = self.saved_step = counters["step"]
+        self.episode, self.updates_due = counters["episode"], counters["debt"]
+        self.learner.updates = counters["updates"]
+        # Formats 1 and 2 have neither of these.
+        self.evaluation_due = state["counters"].get("evaluation_due") is True
+        self.stop = "solved" if state.get("stop") == "solved" else None
+        self.clock = restore.read_counters(state["clock"], real=self.clock)
+
+    def _open_replay(self, folder: Path, *, resume: bool) -> Replay:
+        c = self.config
+        # So that the checkpoint before the latest one still has its rows: an episode takes one
+        # more than its decisions, and may have one alone.
+        between = 2 * ((c.checkpoint_interval + self.patience) // c.num_envs + 2)
+        return Replay(
+            folder / "replay",
+            self.agent.spec,
+            c.num_envs,
+            capacity=c.replay.capacity or 2 * c.steps + 2 * c.num_envs,
+            slack=2 * between,
+            resume=resume,
+        )
