@@ -42,10 +42,12 @@ ACTORS = ("planner", "policy", "random", "zero")
 
 
 class AgentConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
-    proposals: int = Field(default=16, ge=0, description="plans that the policy proposes")
+    proposals: int = Field(
+        default=16, ge=0, le=10_000, description="plans that the policy proposes"
+    )
     terminal_value: bool = Field(
         default=True, description="the policy's value follows a plan's rewards; false: nothing does"
     )

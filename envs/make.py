@@ -28,6 +28,7 @@ from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
 _NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothing; see pyproject
+_LARGEST_ACTION = 1e6  # a larger bound says that there is none
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
 # This project's tasks, with time limits in frames. They are registered when one is made.
 _OWN = {
@@ -132,10 +133,11 @@ def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
         raise ValueError(
             f"{name!r}: expected a one-dimensional float Box as action space, got {action}"
         )
-    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+    if not (np.abs([action.low, action.high]) <= _LARGEST_ACTION).all():  # false for NaN as well
         raise ValueError(
-            f"{name!r}: expected actions with finite bounds, which are mapped to [-1, 1], got "
-            f"{action}. Bound them with gymnasium.wrappers.RescaleAction or in the environment"
+            f"{name!r}: expected actions with finite bounds within ±{_LARGEST_ACTION:g}, which are "
+            f"mapped to [-1, 1], got {action}. Bound them with gymnasium.wrappers.RescaleAction or "
+            "in the environment"
         )
     if not observation.is_np_flattenable:
         raise ValueError(

@@ -24,7 +24,7 @@ class EnvConfig(BaseModel):
 
     id: str
     """Any Gymnasium id. `module:EnvId` imports `module` first; `dm_control/...` needs shimmy."""
-    action_repeat: int = Field(default=1, ge=1)
+    action_repeat: int = Field(default=1, ge=1, le=1000)
     """Simulator frames per decision."""
     kwargs: dict[str, Any] = {}
     """Passed to `gymnasium.make`."""

@@ -32,18 +32,18 @@ class PlannerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: str
-    horizon: int = Field(default=3, ge=1)
-    samples: int = Field(default=64, ge=1)
-    iterations: int = Field(default=3, ge=1)
-    elites: int = Field(default=16, ge=1)
+    horizon: int = Field(default=3, ge=1, le=500)
+    samples: int = Field(default=64, ge=1, le=100_000)
+    iterations: int = Field(default=3, ge=1, le=200)
+    elites: int = Field(default=16, ge=1, le=100_000)
     keep: float = Field(default=0.0, ge=0.0, le=1.0)
-    latent_samples: int = Field(default=1, ge=1)
+    latent_samples: int = Field(default=1, ge=1, le=10_000)
     risk: Risk = Mean()
     choose: Literal["best", "mean", "sample"] = "mean"
     warm_start: bool = True
-    initial_std: float = Field(default=1.0, gt=0.0)
-    min_std: float = Field(default=0.05, gt=0.0)
-    deadline_ms: float | None = Field(default=None, gt=0.0)
+    initial_std: float = Field(default=1.0, gt=0.0, le=1000.0)
+    min_std: float = Field(default=0.05, gt=0.0, le=1000.0)
+    deadline_ms: float | None = Field(default=None, gt=0.0, le=1e7)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "PlannerConfig":

@@ -21,12 +21,12 @@ class GradientConfig(PlannerConfig):
     """
 
     kind: Literal["gradient"] = "gradient"
-    samples: int = Field(default=16, ge=1)
-    iterations: int = Field(default=16, ge=1)
-    elites: int = Field(default=4, ge=1)
+    samples: int = Field(default=16, ge=1, le=100_000)
+    iterations: int = Field(default=16, ge=1, le=200)
+    elites: int = Field(default=4, ge=1, le=100_000)
     keep: float = Field(default=0.5, ge=0.0, le=1.0)
     choose: Literal["best"] = "best"
-    learning_rate: float = Field(default=0.2, gt=0.0)
+    learning_rate: float = Field(default=0.2, gt=0.0, le=1000.0)
 
 
 class Gradient(Planner[GradientConfig]):

@@ -29,8 +29,8 @@ class ICEMConfig(PlannerConfig):
     keep: float = Field(default=0.3, ge=0.0, le=1.0)
     choose: Literal["best", "mean", "sample"] = "best"
     momentum: float = Field(default=0.1, ge=0.0, lt=1.0)
-    beta: float = Field(default=1.0, ge=0.0)
-    decay: float = Field(default=1.0, ge=1.0)
+    beta: float = Field(default=1.0, ge=0.0, le=100)
+    decay: float = Field(default=1.0, ge=1.0, le=1000.0)
 
 
 class ICEM(Planner[ICEMConfig]):

@@ -21,7 +21,7 @@ class RandomShootingConfig(PlannerConfig):
     """
 
     kind: Literal["random_shooting"] = "random_shooting"
-    samples: int = Field(default=512, ge=1)
+    samples: int = Field(default=512, ge=1, le=100_000)
     iterations: Literal[1] = 1
     choose: Literal["best"] = "best"
 

@@ -32,18 +32,25 @@ def compare(
     planners: Annotated[str, typer.Option(help="separated by commas")] = "mppi",
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="runs of each; default: 3, with --quick 2", show_default=False),
+        typer.Option(
+            min=1, max=1000, help="runs of each; default: 3, with --quick 2", show_default=False
+        ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="decisions of each run; default: the preset's", show_default=False
+            min=1,
+            max=10**9,
+            help="decisions of each run; default: the preset's",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of runs, table and figure")] = Path("compare"),
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="runs at a time; default: one a core", show_default=False),
+        typer.Option(
+            min=1, max=1024, help="runs at a time; default: one a core", show_default=False
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="three small tasks; fifteen minutes on two cores")

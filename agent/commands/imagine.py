@@ -23,12 +23,15 @@ from worldplan.agent.commands.terminal import (
 def imagine(
     run: Subject,
     settings: Overrides = None,
-    horizon: Annotated[int, typer.Option(min=1, help="decisions to imagine")] = 50,
+    horizon: Annotated[int, typer.Option(min=1, max=10_000, help="decisions to imagine")] = 50,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="ghosts, each with its own z; default 5, or 1")
+        int | None,
+        typer.Option(min=1, max=1000, help="ghosts, each with its own z; default 5, or 1"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="number of the held-out episode")] = 0,
-    start: Annotated[int, typer.Option(min=0, help="decision from which to imagine")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=10**9, help="number of the held-out episode")] = 0,
+    start: Annotated[
+        int, typer.Option(min=0, max=10**6, help="decision from which to imagine")
+    ] = 0,
     actor: ActorOption = "planner",
     trust: TrustOption = False,
     env: EnvAgain = None,

@@ -14,7 +14,9 @@ from worldplan.agent.config.names import one_of
 def collect(
     task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
     overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="decisions in all episodes together")] = 20_000,
+    steps: Annotated[
+        int, typer.Option(min=1, max=10**9, help="decisions in all episodes together")
+    ] = 20_000,
     out: Annotated[Path, typer.Option(help="the .npz to write")] = Path("transitions.npz"),
     actor: Annotated[str, typer.Option(help="noise (pink) or random (uniform)")] = "noise",
 ) -> None:
@@ -42,7 +44,7 @@ def fit(
     task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
     dataset: Annotated[str, typer.Argument(help=".npz of `collect` or `rollout`, or minari:ID")],
     overrides: Overrides = None,
-    updates: Annotated[int, typer.Option(min=1, help="gradient updates")] = 3000,
+    updates: Annotated[int, typer.Option(min=1, max=10**9, help="gradient updates")] = 3000,
 ) -> None:
     """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
     from worldplan.agent.config.overrides import resolve

@@ -22,7 +22,7 @@ from worldplan.agent.commands.terminal import (
 )
 from worldplan.agent.evaluation.shown import shown
 
-Episodes = Annotated[int, typer.Option(min=1, help="number of held-out episodes")]
+Episodes = Annotated[int, typer.Option(min=1, max=1024, help="number of held-out episodes")]
 
 
 def evaluate(
@@ -35,6 +35,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="write the summary to this JSON file")] = None,
 ) -> None:
     """Play held-out episodes without exploration; print mean return and 95% interval."""
+    from worldplan.agent.config import memory
     from worldplan.agent.data.atomic import write_json
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
@@ -44,6 +45,7 @@ def evaluate(
     who = actor_name(actor)
     will_write(out, ".json")
     agent, config = subject(run, settings, compiled=True, trust=trust, env=env)
+    memory.require(config, agent.spec, agent.device, plans=episodes)
     world = make_vector(config.env, episodes)
     with at_work() as say:
         result = play(

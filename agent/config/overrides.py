@@ -149,6 +149,8 @@ def _explain(error: Any) -> str:
     if error["type"] != "extra_forbidden":
         key = ".".join(_walk([*parents, last])[0])
         said = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "union_tag_not_found":
+            said = f"expected its kind too, as {key}.kind=NAME"
         return f"{key}: {said}; got {one_line(repr(error['input']), 80)}"
     shown, valid = _walk(parents)
     key = ".".join([*shown, last])

@@ -20,37 +20,55 @@ class RunConfig(BaseModel):
 
     task: str = Field(description="preset, or environment id")
     env: EnvConfig
-    seed: int = Field(default=0, ge=0, description="of all random numbers of the run")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of all random numbers of the run")
     run_dir: Path | None = Field(default=None, description="default: runs/TASK-SEED-DATE")
-    steps: int = Field(default=50_000, ge=1, description="decisions to train for")
+    steps: int = Field(default=50_000, ge=1, le=1_000_000_000, description="decisions to train for")
     solved: float | None = Field(
         default=None, description="stop once every evaluation episode reaches this return"
     )
-    num_envs: int = Field(default=1, ge=1, description="environments that are stepped as one batch")
-    seed_steps: int = Field(default=1000, ge=1, description="random decisions at the start")
-    updates_per_step: float = Field(default=1.0, ge=0, description="gradient updates per decision")
-    eval_interval: int = Field(
-        default=0, ge=1, description="decisions between evaluations; default: steps / 10"
+    num_envs: int = Field(
+        default=1, ge=1, le=1024, description="environments that are stepped as one batch"
     )
-    eval_episodes: int = Field(default=3, ge=1, description="held-out episodes per evaluation")
+    seed_steps: int = Field(
+        default=1000, ge=1, le=1_000_000_000, description="random decisions at the start"
+    )
+    updates_per_step: float = Field(
+        default=1.0, ge=0, le=1000, description="gradient updates per decision"
+    )
+    eval_interval: int = Field(
+        default=0,
+        ge=1,
+        le=1_000_000_000,
+        description="decisions between evaluations; default: steps / 10",
+    )
+    eval_episodes: int = Field(
+        default=3, ge=1, le=1024, description="held-out episodes per evaluation"
+    )
+    final_episodes: int = Field(
+        default=10, ge=1, le=1024, description="in the evaluation at the end"
+    )
     eval_max_steps: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000_000,
         description="decisions after which a held-out episode is cut; default: the environment's "
         "time limit, or 1000 if it has none",
     )
-    final_episodes: int = Field(default=10, ge=1, description="in the evaluation at the end")
     checkpoint_interval: int = Field(
         default=0,
         ge=1,
+        le=1_000_000_000,
         description="decisions between checkpoints, at the end of an episode; default: steps / 10. "
         "An episode that lasts beyond the time limit, or 1000 decisions, is cut there",
     )
     log_interval: int = Field(
-        default=0, ge=1, description="decisions between logged metrics; default: steps / 50"
+        default=0,
+        ge=1,
+        le=1_000_000_000,
+        description="decisions between logged metrics; default: steps / 50",
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
-    threads: int = Field(default=0, ge=0, description="of PyTorch; 0: its default")
+    threads: int = Field(default=0, ge=0, le=256, description="of PyTorch; 0: its default")
     device: Device = Field(default="auto", description="auto: CUDA if available, else the CPU")
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
     update_precision: Precision = Field(

@@ -33,7 +33,7 @@ class ReplayConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # rows, one per transition and one more per episode; None: the number of steps of the run
-    capacity: int | None = Field(default=None, ge=2)
+    capacity: int | None = Field(default=None, ge=2, le=2_000_000_000)
 
 
 @dataclass(frozen=True)

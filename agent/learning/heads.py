@@ -8,26 +8,53 @@ from __future__ import annotations
 import copy
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from worldplan.agent.learning.units import RewardUnit
 from worldplan.agent.models.networks import MLP, EnsembleMLP, TwoHot, update_ema
+from worldplan.agent.models.size import Size, mlp_size
 from worldplan.agent.models.world_model import Model
 from worldplan.planners import ActionSpace
 
 
 class HeadsConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    width: int = Field(default=256, ge=1, description="width of hidden layers of value and policy")
-    layers: int = Field(default=2, ge=1, description="hidden layers of value and policy")
-    outcome_width: int = Field(default=128, ge=1, description="width of reward and continue head")
-    values: int = Field(default=2, ge=1, description="members of the value ensemble")
-    bins: int = Field(default=65, ge=3, description="bins of the two-hot reward and value")
-    limit: float = Field(default=10.0, gt=0, description="largest |symlog| a bin can hold")
-    min_log_std: float = Field(default=-5.0, description="policy's least log standard deviation")
-    max_log_std: float = Field(default=1.0, description="policy's largest log standard deviation")
+    width: int = Field(
+        default=256, ge=1, le=16_384, description="width of hidden layers of value and policy"
+    )
+    layers: int = Field(default=2, ge=1, le=32, description="hidden layers of value and policy")
+    outcome_width: int = Field(
+        default=128, ge=1, le=16_384, description="width of reward and continue head"
+    )
+    values: int = Field(default=2, ge=1, le=100, description="members of the value ensemble")
+    bins: int = Field(
+        default=65, ge=3, le=10_001, description="bins of the two-hot reward and value"
+    )
+    limit: float = Field(default=10.0, gt=0, le=80, description="largest |symlog| a bin can hold")
+    min_log_std: float = Field(
+        default=-5.0, ge=-20, le=5, description="policy's least log standard deviation"
+    )
+    max_log_std: float = Field(
+        default=1.0, ge=-20, le=5, description="policy's largest log standard deviation"
+    )
+
+    @model_validator(mode="after")
+    def _least_and_largest(self) -> HeadsConfig:
+        if self.min_log_std > self.max_log_std:
+            raise ValueError(
+                f"min_log_std ({self.min_log_std}) must not exceed max_log_std ({self.max_log_std})"
+            )
+        return self
+
+    def size(self, model: Size, action: int) -> Size:
+        """About how large the heads on a model of this size are, for actions (A,)."""
+        seen = model.kept + action
+        outcome = mlp_size(seen, self.bins + 1, self.outcome_width, 2)
+        value = mlp_size(seen, self.bins, self.width, self.layers).times(2 * self.values)
+        policy = mlp_size(seen, 2 * action, self.width, self.layers)
+        return outcome + value + policy + Size(kept=outcome.hidden + 2 * action)
 
 
 class Heads(nn.Module):

@@ -23,22 +23,30 @@ from worldplan.agent.models.world_model import LearnedModel, imagine_step
 
 
 class LearnerConfig(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    batch_size: int = Field(default=128, ge=2, description="sub-sequences per update")
-    horizon: int = Field(default=3, ge=1, description="steps the model is unrolled in training")
-    learning_rate: float = Field(default=3e-4, gt=0, description="of Adam")
-    encoder_scale: float = Field(default=0.3, gt=0, description="Enc's share of the learning rate")
-    policy_scale: float = Field(default=1.0, gt=0, description="the policy's share of it")
-    grad_clip_norm: float = Field(default=20.0, gt=0, description="largest gradient norm")
-    rho: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
-    reward: float = Field(default=0.1, ge=0, description="weight of the reward loss")
-    continuation: float = Field(default=0.1, ge=0, description="weight of the continue loss")
-    value: float = Field(default=0.1, ge=0, description="weight of the value loss")
-    imagination: int = Field(
-        default=0, ge=0, description="steps the policy acts in the model before the value it climbs"
+    batch_size: int = Field(default=128, ge=2, le=100_000, description="sub-sequences per update")
+    horizon: int = Field(
+        default=3, ge=1, le=500, description="steps the model is unrolled in training"
     )
-    entropy: float = Field(default=1e-4, ge=0, description="weight of the policy's entropy")
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="of Adam")
+    encoder_scale: float = Field(
+        default=0.3, gt=0, le=1000.0, description="Enc's share of the learning rate"
+    )
+    grad_clip_norm: float = Field(default=20.0, gt=0, le=1e9, description="largest gradient norm")
+    rho: float = Field(default=0.5, gt=0, le=1, description="weight of each further step")
+    reward: float = Field(default=0.1, ge=0, le=1e6, description="weight of the reward loss")
+    continuation: float = Field(
+        default=0.1, ge=0, le=1e6, description="weight of the continue loss"
+    )
+    value: float = Field(default=0.1, ge=0, le=1e6, description="weight of the value loss")
+    imagination: int = Field(
+        default=0,
+        ge=0,
+        le=500,
+        description="steps the policy acts in the model before the value it climbs",
+    )
+    entropy: float = Field(default=1e-4, ge=0, le=1e6, description="weight of the policy's entropy")
     tau: float = Field(default=0.05, gt=0, le=1, description="EMA rate of the value target")
     task_gradient: bool = Field(
         default=True, description="reward and value shape Enc and Pred; false: triples alone do"
@@ -83,19 +91,15 @@ class Learner:
             self.heads.unit = acting[1].unit
             for part in acting:
                 part.requires_grad_(False)
-        scaled = {
-            **dict.fromkeys(self.model.encoder.parameters(), config.encoder_scale),
-            **dict.fromkeys(self.heads.policy.parameters(), config.policy_scale),
-        }
-        self.parameters = [
-            p for part in (self.model, self.heads) for p in part.parameters() if p.requires_grad
+        encoder: list[nn.Parameter] = list(self.model.encoder.parameters())
+        known = {id(p) for p in encoder}
+        others = [
+            p for p in [*self.model.parameters(), *self.heads.parameters()] if id(p) not in known
         ]
+        self.parameters = [*encoder, *(p for p in others if p.requires_grad)]
         groups: list[dict[str, Any]] = [
-            {
-                "params": [p for p in self.parameters if scaled.get(p, 1.0) == scale],
-                "lr": scale * config.learning_rate,
-            }
-            for scale in sorted({scaled.get(p, 1.0) for p in self.parameters})
+            {"params": encoder, "lr": config.learning_rate * config.encoder_scale},
+            {"params": self.parameters[len(encoder) :]},
         ]
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         self.value_scale = torch.ones((), device=self.device)  # running 5-95% range of values

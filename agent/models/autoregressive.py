@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.models.bins import Bins
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
+from worldplan.agent.models.size import Size
 from worldplan.agent.models.transformer import TokenModel, TransformerConfig, quantile_interval
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
@@ -39,17 +40,29 @@ class AutoregressiveConfig(ModelConfig):
 
     kind: Literal["autoregressive"] = "autoregressive"
     action: bool = Field(default=False, description="whether the model reads actions")
-    context: int = Field(default=1, ge=1, description="observations in the window; 1 is Markov")
-    bins: int = Field(default=32, ge=2, description="tokens per dimension of the observation")
-    width: int = Field(default=64, ge=2, description="width of the transformer")
-    layers: int = Field(default=2, ge=1, description="blocks of the transformer")
-    heads: int = Field(default=4, ge=1, description="attention heads per block")
+    context: int = Field(
+        default=1, ge=1, le=500, description="observations in the window; 1 is Markov"
+    )
+    bins: int = Field(
+        default=32, ge=2, le=4096, description="tokens per dimension of the observation"
+    )
+    width: int = Field(default=64, ge=2, le=16_384, description="width of the transformer")
+    layers: int = Field(default=2, ge=1, le=32, description="blocks of the transformer")
+    heads: int = Field(default=4, ge=1, le=256, description="attention heads per block")
     uniform: float = Field(
         default=0.001,
         gt=0,
         lt=1,
         description="share of the uniform distribution mixed in: no token is impossible",
     )
+
+    def size(self, spec: EnvironmentSpec) -> Size:
+        D, W, L = spec.observation.size, self.width, self.layers
+        positions = self.context * (D + self.action) + D
+        tables = 2 * D * self.bins * W + positions * W
+        hidden = positions * L * (12 * W + positions * self.heads) + 2 * D * self.bins
+        kept = 3 * D + self.context * (D + spec.action.size)
+        return Size(tables + L * 12 * W**2, hidden, kept, self.context)
 
     def defaults(self) -> dict[str, Any]:
         """No policy proposals if the model does not read actions."""

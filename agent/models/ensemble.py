@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from worldplan.agent.models import losses
 from worldplan.agent.models.latent import Categorical, Gaussian, LatentDistribution
 from worldplan.agent.models.networks import EnsembleMLP, Normaliser
+from worldplan.agent.models.size import Size, mlp_size
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
 
@@ -31,16 +32,23 @@ class EnsembleConfig(ModelConfig):
     """Settings of `Ensemble`."""
 
     kind: Literal["ensemble"] = "ensemble"
-    members: int = Field(default=5, ge=1, description="networks")
-    width: int = Field(default=200, ge=1, description="width of hidden layers")
-    layers: int = Field(default=2, ge=1, description="hidden layers")
+    members: int = Field(default=5, ge=1, le=100, description="networks")
+    width: int = Field(default=200, ge=1, le=16_384, description="width of hidden layers")
+    layers: int = Field(default=2, ge=1, le=32, description="hidden layers")
     sampling: Literal["ts1", "tsinf"] = Field(
         default="tsinf", description="ts1: a member per step; tsinf: one for the whole trajectory"
     )
-    weight: float = Field(default=1.0, gt=0, description="weight of the negative log-likelihood")
-    bounds: float = Field(
-        default=0.01, ge=0, description="weight of the penalty on the bounds of the log std"
+    weight: float = Field(
+        default=1.0, gt=0, le=1e6, description="weight of the negative log-likelihood"
     )
+    bounds: float = Field(
+        default=0.01, ge=0, le=1e6, description="weight of the penalty on the bounds of the log std"
+    )
+
+    def size(self, spec: EnvironmentSpec) -> Size:
+        D, A = spec.observation.size, spec.action.size
+        networks = mlp_size(D + A, 2 * D, self.width, self.layers).times(self.members)
+        return networks + Size(kept=4 * D + 2 * self.members, context=1)
 
     def defaults(self) -> dict[str, Any]:
         """Five latent samples (PETS: 20). With one, a plan would rely on a single member."""

@@ -139,10 +139,12 @@ class Categorical:
 class LatentConfigBase(BaseModel):
     """Settings of the KL between posterior and prior, whatever the kind of z."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    free_bits: float = Field(default=0.01, ge=0, description="KL per step without penalty, in nats")
-    kl_weight: float = Field(default=0.2, ge=0, description="weight of the KL in the loss")
+    free_bits: float = Field(
+        default=0.01, ge=0, le=1000.0, description="KL per step without penalty, in nats"
+    )
+    kl_weight: float = Field(default=0.2, ge=0, le=1e6, description="weight of the KL in the loss")
     prior_share: float = Field(
         default=0.8, ge=0, le=1, description="fraction of the KL's gradient that trains the prior"
     )
@@ -173,9 +175,12 @@ class GaussianLatentConfig(LatentConfigBase):
     """A diagonal Gaussian z."""
 
     kind: Literal["gaussian"] = "gaussian"
-    dim: int = Field(default=8, ge=1, description="size of z")
+    dim: int = Field(default=8, ge=1, le=4096, description="size of z")
     min_std: float = Field(
-        default=0.1, gt=0, description="lower bound of the standard deviation, keeps the KL finite"
+        default=0.1,
+        gt=0,
+        le=1000.0,
+        description="lower bound of the standard deviation, keeps the KL finite",
     )
 
     @property
@@ -204,8 +209,8 @@ class CategoricalLatentConfig(LatentConfigBase):
     """
 
     kind: Literal["categorical"] = "categorical"
-    groups: int = Field(default=1, ge=1, description="independent groups")
-    classes: int = Field(default=8, ge=2, description="classes per group")
+    groups: int = Field(default=1, ge=1, le=1024, description="independent groups")
+    classes: int = Field(default=8, ge=2, le=4096, description="classes per group")
     uniform: float = Field(
         default=0.01,
         ge=0,

@@ -28,7 +28,7 @@ class SimulatorConfig(ModelConfig):
 
     kind: Literal["simulator"] = "simulator"
     threads: int = Field(
-        default=0, ge=0, description="threads that simulate; 0: one for each processor"
+        default=0, ge=0, le=256, description="threads that simulate; 0: one for each processor"
     )
     learns: ClassVar[bool] = False
 

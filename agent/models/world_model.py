@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.models.latent import LatentDistribution
 from worldplan.agent.models.networks import Normaliser
+from worldplan.agent.models.size import Size
 from worldplan.envs import EnvironmentSpec
 
 
@@ -134,7 +135,7 @@ class ModelLoss:
 class ModelConfig(BaseModel):
     """Settings of a family of world models, and what a run with it has to respect."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: str
     learns: ClassVar[bool] = True  # whether the model is trained
@@ -145,6 +146,14 @@ class ModelConfig(BaseModel):
         They override those of a preset. The user's settings override them.
         """
         return {}
+
+    def size(self, spec: EnvironmentSpec) -> Size:
+        """About how large the model is, for environments with this spec.
+
+        By default that of a model without networks, whose state is the observation.
+        """
+        D = spec.observation.size
+        return Size(hidden=2 * D, kept=3 * D, context=1)
 
     def check(self, run: Any) -> None:
         """Checks the settings of a run (RunConfig).

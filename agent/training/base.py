@@ -11,6 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from worldplan.agent.agent import Agent
+from worldplan.agent.config import memory
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved
 from worldplan.agent.data.replay import Batch, Replay
@@ -55,6 +56,8 @@ class Training:
         execution, note = resolve(
             config.compile, config.update_precision, config.plan_precision, config.device
         )
+        plans = max(config.num_envs, config.eval_episodes, config.final_episodes)
+        memory.require(config, spec, execution.device, plans=plans, training=True)
         console.print(note)
         torch.manual_seed(config.seed)
         self.agent = Agent(config.agent, spec, execution)

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from worldplan.agent.agent import Agent, under
+from worldplan.agent.config import memory
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved, plain, read_plain, to_yaml
@@ -102,6 +103,7 @@ def load_with_config(
     execution, _ = resolve(how, config.update_precision, config.plan_precision, device)
     if plays or not config.agent.model.learns:  # then the model makes it, to copy it
         require(config.env, path, trust=trust, named=env)
+    memory.require(config, spec, execution.device, plans=1)
     with reading(found):
         agent = Agent(config.agent, spec, execution)
         agent.load_weights(tensors)
@@ -142,6 +144,7 @@ def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
     world.close()
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
+    memory.require(config, spec, execution.device, plans=1)
     return Agent(config.agent, spec, execution)
 
 

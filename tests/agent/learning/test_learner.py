@@ -67,7 +67,6 @@ LEARNER_FLAGS: dict[str, tuple[Any, str]] = {
     "horizon": (1, "simnorm"),
     "learning_rate": (2e-3, "simnorm"),
     "encoder_scale": (0.5, "simnorm"),
-    "policy_scale": (0.5, "simnorm"),
     "grad_clip_norm": (1e-3, "simnorm"),
     "rho": (1.0, "simnorm"),
     "consistency": (0.0, "simnorm"),
@@ -96,17 +95,6 @@ def updated(
     for step in range(3):
         metrics = learner_.update(noise_batch(learner_, seed=step), rng(step))
     return weights(learner_), metrics
-
-
-def test_each_part_has_its_share_of_the_learning_rate() -> None:
-    learner = make(3, 2, {}, None, learning_rate=1e-2, encoder_scale=0.5, policy_scale=0.25)
-    rates = {p: g["lr"] for g in learner.optimizer.param_groups for p in g["params"]}
-    expected = {
-        **dict.fromkeys(learner.parameters, 1e-2),
-        **dict.fromkeys(learner.model.encoder.parameters(), 5e-3),
-        **dict.fromkeys(learner.heads.policy.parameters(), 2.5e-3),
-    }
-    assert rates == expected
 
 
 def test_every_setting_of_the_learner_is_listed() -> None:
