@@ -1,5 +1,6 @@
 """Environments: any Gymnasium id, with flat float32 observations and actions in [-1, 1]."""
 
+from worldplan.envs import backend  # before MuJoCo is imported
 from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.render import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
@@ -16,6 +17,7 @@ __all__ = [
     "Simulated",
     "Simulator",
     "VectorEnv",
+    "backend",
     "choose_backend",
     "goals_of",
     "make_env",

@@ -20,6 +20,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from worldplan.envs import backend
 from worldplan.envs.frames import frames_per_second
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.spec import EnvConfig
@@ -171,7 +172,8 @@ def _import_dm_control(name: str, rendering: bool) -> None:
                 "pip install 'worldplan[dm-control]'"
             )
         raise ValueError(f"environment {name!r} needs: pip install 'worldplan[dm-control]'")
-    off = not rendering and "MUJOCO_GL" not in os.environ
+    was = os.environ.get("MUJOCO_GL")
+    off = not rendering and (was is None or backend.is_broken())
     if off:
         os.environ["MUJOCO_GL"] = "off"
     try:
@@ -181,6 +183,7 @@ def _import_dm_control(name: str, rendering: bool) -> None:
     finally:
         if off:  # Gymnasium's renderer reads it at its first frame
             del os.environ["MUJOCO_GL"]
+            os.environ.update({} if was is None else {"MUJOCO_GL": was})
     if rendering and importlib.import_module("dm_control._render").BACKEND == "off":
         raise ValueError(
             f"environment {name!r} cannot render: dm_control was imported without a renderer. Set "

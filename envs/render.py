@@ -1,5 +1,6 @@
 """Finds an OpenGL backend that can render on this machine."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -18,22 +19,23 @@ assert renderer.render().any()
 
 
 def choose_backend() -> str:
-    """The value of MUJOCO_GL for rendering: the one that is set, else the first that works.
+    """The value of MUJOCO_GL for rendering: the one that is set, if it works, else the first.
 
-    MuJoCo and dm_control select their backend when they are imported: set
-    `os.environ["MUJOCO_GL"]` to the returned value before the first environment is made. Each
-    backend is tried in a separate process, which takes about a second.
+    MuJoCo and dm_control select their backend when they are imported: give the returned value to
+    `backend.use` before the first environment is made. Each backend is tried in a separate
+    process, which takes about a second.
 
     Raises:
         ValueError: no backend works; the message names the packages to install.
     """
-    if chosen := os.environ.get("MUJOCO_GL"):
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen and _works(chosen):
         return chosen
     if not sys.platform.startswith("linux"):
         return "glfw"
     display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     for backend in (*(["glfw"] if display else []), "egl", "osmesa"):
-        if _works(backend):
+        if backend != chosen and _works(backend):
             return backend
     raise ValueError(
         "no OpenGL backend can render here: install libegl1 (with a GPU) or libosmesa6 (without), "
@@ -41,6 +43,7 @@ def choose_backend() -> str:
     )
 
 
+@functools.cache
 def _works(backend: str) -> bool:
     try:
         probe = subprocess.run(

@@ -48,7 +48,7 @@ def imagine(
     will_write(video, ".mp4")
     will_write(plot, ".png")
     who = actor_name(actor)
-    no_renderer()  # looks for one before an environment is made
+    no_renderer(console)  # looks for one before an environment is made, and says which
     agent, config = subject(run, settings, trust=trust, env=env)
     folder = checkpoint.find(Path(run)).absolute().parents[1] if Path(run).exists() else Path()
     request = Request(horizon, samples, seed, start, who, passive)

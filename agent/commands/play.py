@@ -110,7 +110,7 @@ def rollout(
     will_write(dataset, ".npz")
     will_write(explain, ".csv")
     if video is not None:
-        prepare_rendering()
+        console.print(prepare_rendering())
     agent, config = subject(run, settings, trust=trust, env=env)
     acting = agent.actor(who, explain=explain is not None)
     table = Curve(explain) if explain is not None else None

@@ -81,7 +81,7 @@ def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
     from worldplan.agent.training.trainer import Trainer
 
     if config.video:
-        prepare_rendering()
+        console.print(prepare_rendering())
     console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
     try:

@@ -23,7 +23,7 @@ from worldplan.agent.acting.collect import record
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
-from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
+from worldplan.envs import EnvConfig, VectorEnv, backend, choose_backend, make_env
 from worldplan.envs.frames import as_picture
 from worldplan.envs.wrappers import FlatEnv
 
@@ -96,13 +96,18 @@ class Video(AbstractContextManager["Video"]):
             raise OSError(f"{self._path} cannot be written: {reason}") from error
 
 
-def prepare_rendering() -> None:
+def prepare_rendering() -> str:
     """Chooses a renderer that needs no display; call it before the first environment is made.
+
+    Returns a line that says which one.
 
     Raises:
         ValueError: there is none; the message names the Debian package to install.
     """
-    os.environ["MUJOCO_GL"] = choose_backend()
+    wanted, chosen = os.environ.get("MUJOCO_GL"), choose_backend()
+    backend.use(chosen)
+    note = f" (MUJOCO_GL={wanted} does not work here)" if wanted and wanted != chosen else ""
+    return f"rendering by {chosen}{note}"
 
 
 def film_episode(

@@ -110,12 +110,14 @@ def _samples(agent: Agent, samples: int | None) -> int:
     return samples
 
 
-def no_renderer() -> str | None:
-    """Why nothing can be drawn here, or None."""
+def no_renderer(console: Console | None = None) -> str | None:
+    """Why nothing can be drawn here, or None; then the console is told by which renderer."""
     try:
-        prepare_rendering()
+        chosen = prepare_rendering()
     except ValueError as error:
         return str(error)
+    if console is not None:
+        console.print(chosen)
     return None
 
 

@@ -29,7 +29,7 @@ KINDS = [
 def numbers() -> list[tuple[str, str]]:
     """Every setting that is a number, with the kind that has it."""
     base = {"task": "toy", "env": {"id": "Hopper-v5"}}
-    found = {}
+    found: dict[str, str] = {}
     for kind in KINDS:
         for name, value in dotted(resolve(base, [kind]).model_dump()):
             if isinstance(value, int | float) and not isinstance(value, bool):
