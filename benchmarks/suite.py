@@ -36,6 +36,7 @@ from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.experiments.pool import Job, run_jobs
 from worldplan.agent.experiments.report.curves import find_runs, group, say
+from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import same_config
 
 KEPT = ("config.yaml", "curve.csv", "diagnostics.csv", "episodes.csv", "result.json")
@@ -81,8 +82,7 @@ class Campaign:
         folder.parent.mkdir(parents=True, exist_ok=True)
 
         def command() -> list[str]:
-            started = (folder / "checkpoints" / "latest").exists()
-            how = ["--resume", str(folder)] if started else [task, *settings]
+            how = ["--resume", str(folder)] if holds_run(folder) else [task, *settings]
             return [sys.executable, "-P", "-m", "worldplan", "train", *how]
 
         name = str(folder.relative_to(out))

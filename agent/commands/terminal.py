@@ -53,7 +53,7 @@ def new_run_dir(config: Any) -> Path:
     Raises:
         FileExistsError: it holds a run already.
     """
-    from worldplan.agent.training.run_folder import holds_run, reserve
+    from worldplan.agent.training.disk.run_folder import holds_run, reserve
 
     name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
     if config.run_dir is None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -26,6 +30,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def whole(write: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
+    """The function, which writes the file that is its first argument, as in `written_whole`."""
+
+    @wraps(write)
+    def wrapped(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with written_whole(path) as draft:
+            return write(draft, *args, **kwargs)
+
+    return wrapped
 
 
 def write_text(path: Path, text: str) -> None:

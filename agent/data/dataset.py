@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldplan.agent.data.atomic import whole
 from worldplan.agent.data.columns import COLUMNS, NEEDED, by_episode, checked_columns
 from worldplan.envs.precision import warn_if_too_fine
 
@@ -36,6 +37,7 @@ class Episode:
     truncated: bool
 
 
+@whole
 def write_dataset(path: Path, episodes: list[Episode]) -> int:
     """Writes all transitions (x, a, r, x') of the episodes to a compressed .npz.
 

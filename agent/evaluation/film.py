@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from worldplan.agent.acting.collect import record
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
+from worldplan.agent.evaluation.evaluate import NO_LIMIT
 from worldplan.envs import EnvConfig, VectorEnv, backend, choose_backend, make_env
 from worldplan.envs.frames import as_picture
 from worldplan.envs.wrappers import FlatEnv
@@ -117,18 +119,21 @@ def film_episode(
     video: Path | None,
     actor: str | Actor[Any] = "planner",
     watch: Callable[[Step], None] | None = None,
+    *,
+    longest: int | None = None,
 ) -> Episode:
     """Plays one episode without exploration; films it in real time to `video`, an MP4, if given.
 
     Args:
         actor: the name of one of the agent's actors, or any actor.
         watch: called with each decision.
+        longest: decisions after which the episode is cut, as in `evaluate`.
     """
     world = make_env(env, render_mode="rgb_array" if video else None)
     who = agent.actor(actor) if isinstance(actor, str) else actor
-    events: Iterable[Reset | Step] = rollout(
-        who, VectorEnv([world], env), [seed], agent.generator(seed)
-    )
+    vector = VectorEnv([world], env)
+    events: Iterable[Reset | Step] = rollout(who, vector, [seed], agent.generator(seed))
+    events = islice(events, 1 + (longest or vector.max_episode_steps or NO_LIMIT))
     try:
         if video is not None:
             events = _filmed(events, world, video)

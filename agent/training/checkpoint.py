@@ -28,7 +28,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from worldplan.agent.data.atomic import sync, write_text
-from worldplan.agent.training import manifest
+from worldplan.agent.training.disk import manifest
 
 FORMAT, READABLE = 3, (1, 2, 3)  # the one that is written, and those that are read
 _TIED = 3  # the first with a manifest

@@ -20,9 +20,9 @@ from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
+from worldplan.agent.training.disk.run_folder import hold, let_go
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
 from worldplan.agent.training.restore import identity, save_config
-from worldplan.agent.training.run_folder import hold, let_go
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
@@ -72,6 +72,7 @@ class Fit(Training):
         self, config: RunConfig, episodes: list[Episode], run_dir: Path, console: Console
     ) -> None:
         spec = _spec(config.env, episodes)
+        run_dir.mkdir(parents=True, exist_ok=True)
         hold(run_dir)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
         assert not self.agent.has_policy, "the data set has no rewards"

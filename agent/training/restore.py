@@ -16,6 +16,7 @@ from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved, plain, read_plain, to_yaml
 from worldplan.agent.config.texts import one_line
+from worldplan.agent.data.atomic import write_text
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
 from worldplan.agent.training import checkpoint
@@ -172,4 +173,4 @@ def save_config(config: RunConfig, run_dir: Path) -> None:
     """Writes the run's `config.yaml`. Raises ValueError if it would be read otherwise."""
     check_saved(config)
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    write_text(run_dir / "config.yaml", to_yaml(config))

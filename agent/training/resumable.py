@@ -10,8 +10,9 @@ from rich.console import Console
 
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Replay
-from worldplan.agent.training import checkpoint, foreign, restore, run_folder
+from worldplan.agent.training import checkpoint, foreign, restore
 from worldplan.agent.training.base import Training
+from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import Listener
 from worldplan.envs import EnvironmentFault, EnvironmentSpec
 

@@ -22,7 +22,7 @@ from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
 from worldplan.agent.evaluation.statistics import summary
-from worldplan.agent.training import run_folder
+from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
     EpisodeEvent,

@@ -53,12 +53,13 @@ def measure(agent: Agent, config: RunConfig) -> dict[str, Any]:
     seeds = held_out_seeds(config.final_episodes)
     other_seeds = held_out_seeds(config.final_episodes, first=1000 * (config.seed + 1))
     world = make_vector(config.env, config.final_episodes)
+    longest = config.eval_max_steps
     policy = [float("nan")]  # a simulator has none
     if agent.has_policy:
-        policy = evaluate(agent, world, seeds, "policy").returns.tolist()
-    random = evaluate(agent, world, other_seeds, "random")
+        policy = evaluate(agent, world, seeds, "policy", longest=longest).returns.tolist()
+    random = evaluate(agent, world, other_seeds, "random", longest=longest)
     baseline = ConstantCostActor(agent.controller.planner, agent.model.noise_dim)
-    chance = evaluate(agent, world, other_seeds, baseline)
+    chance = evaluate(agent, world, other_seeds, baseline, longest=longest)
     world.close()
 
     model = agent.model

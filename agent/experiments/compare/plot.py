@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.experiments.compare.table import Pair, Row, say_p
 from worldplan.agent.experiments.figure import COLOURS, STYLE, plain, pyplot
 
@@ -68,7 +69,8 @@ def plot_comparison(rows: Sequence[Row], pairs: Sequence[Pair], path: Path) -> N
             handles=_legend(), loc="outside lower center", frameon=False, fontsize=8,
             ncols=columns, columnspacing=1.2, handletextpad=0.5,
         )  # fmt: skip
-        figure.savefig(path, dpi=160)
+        with written_whole(path) as draft:
+            figure.savefig(draft, dpi=160)
         plt.close(figure)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.evaluation.statistics import nested_ci, permutation_test
 from worldplan.agent.experiments.compare.grid import Trial
 from worldplan.agent.experiments.compare.measure import HORIZONS
@@ -148,7 +149,7 @@ def table(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 def write_csv(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes the table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)

@@ -21,6 +21,7 @@ from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.experiments.compare.measure import measure
+from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import load_with_config, make_agent
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import make_vector
@@ -35,8 +36,7 @@ def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
     if (run_dir / "result.json").exists():
         agent, _ = load_with_config(run_dir, compiled=True)
         return agent
-    saved = (run_dir / "checkpoints" / "latest").exists()
-    trainer = Trainer(config, run_dir, console, resume=saved)
+    trainer = Trainer(config, run_dir, console, resume=holds_run(run_dir))
     trainer.run()
     return trainer.agent
 
@@ -45,7 +45,7 @@ def _evaluated(config: RunConfig, run_dir: Path) -> Agent:
     """The agent of a family that learns nothing; writes `result.json` as a training run does."""
     agent, seeds = make_agent(config), held_out_seeds(config.final_episodes)
     env = make_vector(config.env, len(seeds))
-    result = evaluate(agent, env, seeds)
+    result = evaluate(agent, env, seeds, longest=config.eval_max_steps)
     env.close()
     head = {"task": config.task, "seed": config.seed, "step": 0, "frames": 0, "solved": False}
     write_json(run_dir / "result.json", head | summary(result.returns, result.seeds))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.evaluation.film import Video
 from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.experiments.imagine.imagined import Comparison
@@ -92,7 +93,8 @@ def plot(c: Comparison, path: Path, title: str) -> None:
         _band(panel, c.imagined[..., d], "imagined")
         panel.set(title=f"observation {d}", xlabel="decisions ahead")
         panel.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
+    with written_whole(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
 
 

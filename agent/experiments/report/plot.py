@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.experiments.figure import COLOURS, STYLE, plain, pyplot
 from worldplan.agent.experiments.report.curves import Group, over_tasks
 from worldplan.agent.experiments.report.published import PUBLISHED
@@ -50,7 +51,8 @@ def plot_report(groups: Sequence[Group], path: Path) -> None:
             drawn.values(), drawn.keys(), loc="outside lower center", frameon=False, fontsize=8,
             ncols=max(1, int(50 * columns / (longest + 8))),  # some 50 letters to a panel
         )  # fmt: skip
-        figure.savefig(path, dpi=120)
+        with written_whole(path) as draft:
+            figure.savefig(draft, dpi=120)
         plt.close(figure)
 
 

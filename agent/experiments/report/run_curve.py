@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.training.curve import read_curve
 
@@ -33,6 +34,7 @@ def plot_curve(run_dir: Path) -> Path | None:
     axes.set(xlabel="decisions", ylabel="return", title=plain(run_dir.name))
     axes.legend(frameon=False, fontsize=8)
     path = run_dir / "curve.png"
-    figure.savefig(path, dpi=120)
+    with written_whole(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
     return path

@@ -25,4 +25,5 @@ class Films(Listener):
     def on_evaluation(self, event: EvaluationEvent) -> None:
         run = self.run
         film = film_path(run.run_dir, event.step)
-        film_episode(run.agent, run.config.env, held_out_seeds(1)[0], film)
+        seed, longest = held_out_seeds(1)[0], run.config.eval_max_steps
+        film_episode(run.agent, run.config.env, seed, film, longest=longest)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worldplan.agent.training import checkpoint, manifest
+from worldplan.agent.training import checkpoint
+from worldplan.agent.training.disk import manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worldplan.agent.training import run_folder
+from worldplan.agent.training.disk import run_folder
 
 HOLD = """
 import fcntl, pathlib, sys

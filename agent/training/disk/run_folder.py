@@ -31,11 +31,13 @@ def hold(run_dir: Path) -> None:
 
     Raises:
         BlockingIOError: another process has it.
+        FileNotFoundError: there is no such folder.
     """
+    if not run_dir.is_dir():
+        raise FileNotFoundError(f"no run at {run_dir}")
     key = run_dir.resolve()
     if key in _held:
         return
-    run_dir.mkdir(parents=True, exist_ok=True)
     file = run_dir / _LOCK
     lock = FileLock(file)
     try:
@@ -72,6 +74,7 @@ def reserve(run_dir: Path) -> Path:
         name = run_dir if i == 1 else run_dir.with_name(f"{run_dir.name}-{i}")
         with suppress(BlockingIOError):
             if not name.exists() and _beside(name).resolve() not in _held:
+                _beside(name).mkdir(parents=True, exist_ok=True)
                 hold(_beside(name))
                 if not name.exists():  # nobody finished it in the meantime
                     return name
@@ -94,6 +97,7 @@ def made_whole(run_dir: Path) -> Iterator[Path]:
     inside = run_dir.exists()
     draft = run_dir / _DRAFT if inside else _beside(run_dir)
     home = run_dir if inside else draft
+    home.mkdir(parents=True, exist_ok=True)
     hold(home)
     try:
         if holds_run(run_dir):
