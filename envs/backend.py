@@ -6,6 +6,7 @@ Import this before MuJoCo: a backend that cannot work then breaks nothing where 
 import importlib
 import os
 import sys
+from typing import Any
 
 _PLATFORM = "PYOPENGL_PLATFORM"  # MuJoCo sets it for what it chose
 _CONTEXTS = ("mujoco.rendering.classic.gl_context", "mujoco.gl_context")
@@ -45,7 +46,7 @@ def is_broken() -> bool:
 def use(backend: str) -> None:
     """Sets MUJOCO_GL, also for MuJoCo's own renderer, which has been imported by now."""
     os.environ["MUJOCO_GL"] = backend
-    mujoco = importlib.import_module("mujoco")
+    mujoco: Any = importlib.import_module("mujoco")
     for name in _CONTEXTS:
         if name in sys.modules:
             context = importlib.reload(sys.modules[name])

@@ -20,7 +20,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from worldplan.envs import backend
+from worldplan.envs import backend, packages
 from worldplan.envs.frames import frames_per_second
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.spec import EnvConfig
@@ -113,6 +113,11 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 
 
 def _unknown(name: str) -> str:
+    said = f"no environment has the id {name!r}."
+    if module := packages.module_of(name):
+        there = packages.is_installed(module)
+        first = "The package that registers it is installed" if there else f"Install {module}"
+        return f"{said} {first}; expected its module too: {module}:{name}"
     by_lower = {known.lower(): known for known in [*gym.registry, *_OWN]}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     names = " or ".join(repr(by_lower[match]) for match in near)
@@ -121,7 +126,7 @@ def _unknown(name: str) -> str:
         if near
         else "The id of your own environment has the form 'module:EnvId'"
     )
-    return f"no environment has the id {name!r}. {hint}"
+    return f"{said} {hint}"
 
 
 def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:

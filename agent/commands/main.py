@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 from worldplan.agent.commands.errors import guarded
@@ -13,11 +16,24 @@ from worldplan.agent.commands.terminal import console
 from worldplan.agent.commands.train import train
 
 app = typer.Typer(
-    help="Train an agent that plans in the world model it learns.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"worldplan {importlib.metadata.version('worldplan')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="show it")
+    ] = False,
+) -> None:
+    """Train an agent that plans in the world model it learns."""
 
 
 def main() -> None:

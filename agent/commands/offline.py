@@ -7,13 +7,24 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from worldplan.agent.commands.terminal import Overrides, at_work, console, new_run_dir, will_write
+from worldplan.agent.commands.terminal import (
+    EnvOption,
+    Overrides,
+    Task,
+    at_work,
+    console,
+    new_run_dir,
+    task_names,
+    task_settings,
+    will_write,
+)
 from worldplan.agent.config.names import one_of
 
 
 def collect(
-    task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
+    task: Task = None,
     overrides: Overrides = None,
+    env: EnvOption = None,
     steps: Annotated[
         int, typer.Option(min=1, max=10**9, help="decisions in all episodes together")
     ] = 20_000,
@@ -24,40 +35,61 @@ def collect(
     from worldplan.agent.acting.collect import Collector
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.presets import load_preset
     from worldplan.agent.data.dataset import write_dataset
 
-    config = resolve(load_preset(task), overrides or [])
+    config = resolve(*task_settings(task, env, overrides))
     will_write(out, ".npz")
     one_of("collector", actor, get_args(Collector))
     who: Any = actor
     with at_work() as say:
         episodes = play(
             config.env, steps, who, config.seed,
-            watch=lambda step: say(f"{task}, {step:,} of {steps:,} decisions"),
+            watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),
         )  # fmt: skip
     count = write_dataset(out, episodes)
     console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
 
 
 def fit(
-    task: Annotated[str, typer.Argument(help="a preset (see `worldplan tasks`)")],
-    dataset: Annotated[str, typer.Argument(help=".npz of `collect` or `rollout`, or minari:ID")],
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            help="a preset, unless there is --env; a data set: .npz of `collect` or `rollout`, or "
+            "minari:ID; settings: learner.horizon=5 ...",
+            metavar="[TASK] DATASET [KEY=VALUE]...",
+            autocompletion=task_names,
+        ),
+    ],
+    env: EnvOption = None,
     updates: Annotated[int, typer.Option(min=1, max=10**9, help="gradient updates")] = 3000,
 ) -> None:
     """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.presets import load_preset
     from worldplan.agent.data.dataset import read_dataset
     from worldplan.agent.data.minari import read_minari
     from worldplan.agent.training.fit import TRIPLES_ALONE
     from worldplan.agent.training.fit import fit as train_model
+    from worldplan.envs import make_vector
 
-    config = resolve(load_preset(task), [*(overrides or []), *TRIPLES_ALONE])
+    task = words.pop(0) if env is None else None
+    if not words or (task is not None and "=" in task):
+        raise ValueError(
+            "expected TASK DATASET [KEY=VALUE]..., or --env ID DATASET [KEY=VALUE]..., got "
+            + " ".join([*([] if task is None else [task]), *words])
+        )
+    dataset, *settings = words
+    base, settings = task_settings(task, env, settings)
+    config = resolve(base, [*settings, *TRIPLES_ALONE])
     run_dir = new_run_dir(config)
     source, _, name = dataset.partition(":")
     episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
-    console.headed(task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
+    console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
     train_model(config, episodes, run_dir, updates, console)
-    console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: worldplan evaluate {run_dir}")
+    world = make_vector(config.env, 1)
+    world.reset([0])
+    # Without rewards there is something to act for only where the task sets a goal.
+    plans = f"worldplan evaluate {run_dir}"
+    if world.goals() is None:
+        plans = f"agent = worldplan.load({str(run_dir)!r}); agent.aim(OBSERVATION) in Python"
+    world.close()
+    console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: {plans}")

@@ -47,6 +47,49 @@ def at_work() -> Iterator[Callable[[str], None]]:
         yield lambda line: status.update(Text(visible(line)))
 
 
+def task_names(incomplete: str) -> list[str]:
+    """Presets that begin so, to complete a command in the shell."""
+    from worldplan.agent.config.presets import tasks
+
+    return [name for name in tasks() if name.startswith(incomplete)]
+
+
+Task = Annotated[
+    str | None,
+    typer.Argument(
+        help="a preset (see `worldplan tasks`), unless there is --env", autocompletion=task_names
+    ),
+]
+EnvOption = Annotated[
+    str | None, typer.Option(help="any Gymnasium id, also module:EnvId, instead of a preset")
+]
+
+
+def task_settings(
+    task: str | None, env: str | None, settings: list[str] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What a preset or --env sets, and the user's settings: with --env the first word is one.
+
+    Raises:
+        ValueError: neither or both are given, or no such preset.
+    """
+    from worldplan.agent.config.presets import load_preset
+
+    words = list(settings or [])
+    if env is not None:
+        if task is not None and "=" not in task:
+            raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
+        return {"task": env, "env": {"id": env}}, [*([] if task is None else [task]), *words]
+    if task is None:
+        raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
+    if "=" in task:
+        raise ValueError(
+            f"the task comes first: expected a preset (see `worldplan tasks`) or --env ID before "
+            f"{task}"
+        )
+    return load_preset(task), words
+
+
 def new_run_dir(config: Any) -> Path:
     """The folder of a new run. No other process gets the same one by default.
 

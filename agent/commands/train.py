@@ -11,17 +11,17 @@ import typer
 
 from worldplan.agent.commands.terminal import (
     Overrides,
+    Task,
     TrustOption,
     console,
     new_run_dir,
     show_evaluation,
+    task_settings,
 )
 
 
 def train(
-    task: Annotated[
-        str | None, typer.Argument(help="a preset (see `worldplan tasks`)", show_default=False)
-    ] = None,
+    task: Task = None,
     overrides: Overrides = None,
     env: Annotated[
         str | None,
@@ -38,23 +38,18 @@ def train(
 ) -> None:
     """Train an agent on a task, then evaluate it and print where the results are."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.presets import load_preset
     from worldplan.agent.config.reading import reading
     from worldplan.agent.training import checkpoint
     from worldplan.agent.training.restore import read_config
     from worldplan.agent.training.trust import require
 
-    settings = list(overrides or [])
-    if env and task is not None and "=" not in task:
-        raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
-    if (env or resume) and task is not None:
-        settings.insert(0, task)  # the first word is then a setting, not a preset
-        task = None
-    if resume is not None:
-        if settings:
+    if resume is None:
+        config = resolve(*task_settings(task, env, overrides))
+        run_dir = new_run_dir(config)
+    else:
+        if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
             raise ValueError(
-                "--resume takes the settings of the run; expected no others, "
-                f"got {' '.join(settings)!r}"
+                f"--resume takes the settings of the run; expected no others, got {given!r}"
             )
         if (resume / "state.json").is_file():
             raise ValueError(
@@ -66,12 +61,6 @@ def train(
                 _, state = checkpoint.read(found)
                 config, run_dir = read_config(state), resume
         require(config.env, resume, trust=trust, named=env)
-    else:
-        if task is None and env is None:
-            raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
-        base: dict[str, Any] = load_preset(task) if task else {"task": env, "env": {"id": env}}
-        config = resolve(base, settings)
-        run_dir = new_run_dir(config)
     _train(config, run_dir, resume=resume is not None)
 
 
