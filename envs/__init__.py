@@ -1,8 +1,11 @@
 """Environments: any Gymnasium id, with flat float32 observations and actions in [-1, 1]."""
 
-from worldplan.envs import backend  # before MuJoCo is imported
+import worldplan.envs.rendering.backend  # noqa: F401 (before MuJoCo is imported)
+
+# isort: split
+
 from worldplan.envs.make import make_env, make_vector
-from worldplan.envs.render import choose_backend
+from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
 from worldplan.envs.spec import ActionSpec, EnvConfig, EnvironmentSpec, ObservationSpec
 from worldplan.envs.vector import VectorEnv, goals_of
@@ -17,7 +20,6 @@ __all__ = [
     "Simulated",
     "Simulator",
     "VectorEnv",
-    "backend",
     "choose_backend",
     "goals_of",
     "make_env",

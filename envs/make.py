@@ -20,9 +20,10 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from worldplan.envs import backend, packages
-from worldplan.envs.frames import frames_per_second
+from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.physics import ObserveState
+from worldplan.envs.rendering import backend
+from worldplan.envs.rendering.frames import frames_per_second
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
@@ -114,8 +115,8 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 
 def _unknown(name: str) -> str:
     said = f"no environment has the id {name!r}."
-    if module := packages.module_of(name):
-        there = packages.is_installed(module)
+    if module := module_of(name):
+        there = is_installed(module)
         first = "The package that registers it is installed" if there else f"Install {module}"
         return f"{said} {first}; expected its module too: {module}:{name}"
     by_lower = {known.lower(): known for known in [*gym.registry, *_OWN]}

@@ -25,8 +25,9 @@ from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.evaluation.evaluate import NO_LIMIT
-from worldplan.envs import EnvConfig, VectorEnv, backend, choose_backend, make_env
-from worldplan.envs.frames import as_picture
+from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
+from worldplan.envs.rendering import backend
+from worldplan.envs.rendering.frames import as_picture
 from worldplan.envs.wrappers import FlatEnv
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.settings import HELPERS
-from worldplan.envs import render
+from worldplan.envs.rendering import choose
 
 # OpenGL, as PyOpenGL is where the library of a backend is missing.
 NO_LIBRARY = "raise AttributeError(\"'NoneType' object has no attribute 'glGetError'\")"
@@ -65,7 +65,7 @@ print(renderer.render().std() > 1)
 @pytest.mark.parametrize("backend", ["", "no-such-backend"])
 def test_another_renderer_is_found_after_mujoco_was_imported(backend: str) -> None:
     """Also by MuJoCo's own renderer, which draws the ghosts of `imagine`."""
-    if not any(map(render._works, ("egl", "osmesa"))):
+    if not any(map(choose._works, ("egl", "osmesa"))):
         pytest.skip("nothing renders here")
     done = python(GHOSTS, backend)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.frames import frames_per_second
+from worldplan.envs.rendering.frames import frames_per_second
 
 
 class Timed(gym.Env[Any, Any]):

@@ -8,9 +8,9 @@ import pytest
 from toy_envs import Slider  # type: ignore[import-not-found]
 
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.ghosts import GhostRenderer
 from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
+from worldplan.envs.rendering.ghosts import GhostRenderer
 
 ALL_JOINTS = """<mujoco><compiler angle="radian"/><worldbody>
   <body><joint name="bent" type="hinge" range="-2 2" limited="true"/><geom size="1"/>

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from tests.helpers.suites import HAS_DM_CONTROL, TASKS, needs_dm_control, preset
 from worldplan.agent.config.presets import tasks
-from worldplan.envs import render
 from worldplan.envs.make import make_env, make_vector
+from worldplan.envs.rendering import choose
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.wrappers import EnvironmentFault
 
@@ -188,7 +188,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_frames_are_rendered() -> None:
-    if not render._works("osmesa"):
+    if not choose._works("osmesa"):
         pytest.skip("needs libosmesa6")
     result = run(
         "from worldplan.envs import *\n"
@@ -223,8 +223,8 @@ def test_without_a_display_training_is_silent_and_rendering_names_the_variable_t
 
 def test_a_backend_that_is_set_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    monkeypatch.setattr(render, "_works", lambda backend: True)
-    assert render.choose_backend() == "osmesa"
+    monkeypatch.setattr(choose, "_works", lambda backend: True)
+    assert choose.choose_backend() == "osmesa"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
@@ -243,17 +243,17 @@ def test_first_backend_that_works_is_chosen(
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.setattr(render, "_works", lambda backend: backend in working)
-    assert render.choose_backend() == chosen
+    monkeypatch.setattr(choose, "_works", lambda backend: backend in working)
+    assert choose.choose_backend() == chosen
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 def test_no_backend_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(render, "_works", lambda backend: False)
+    monkeypatch.setattr(choose, "_works", lambda backend: False)
     with pytest.raises(ValueError, match=r"libegl1 .* libosmesa6"):
-        render.choose_backend()
+        choose.choose_backend()
 
 
 def test_a_broken_backend_is_detected() -> None:
-    assert not render._works("no-such-backend")
+    assert not choose._works("no-such-backend")

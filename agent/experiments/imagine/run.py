@@ -22,8 +22,8 @@ from worldplan.agent.experiments.imagine.imagined import (
     pose_code,
 )
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.ghosts import GhostRenderer
 from worldplan.envs.physics import physics_of
+from worldplan.envs.rendering.ghosts import GhostRenderer
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.evaluation.film import Video
 from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.experiments.imagine.imagined import Comparison
-from worldplan.envs.ghosts import GhostRenderer
+from worldplan.envs.rendering.ghosts import GhostRenderer
 
 _STRIP = 64  # pixels of caption
 _SHORTEST = 6.0  # seconds that a film lasts at least; what is shorter is slowed down

@@ -1,0 +1,1 @@
+"""How worlds are drawn: the OpenGL backend, frames as pictures, a translucent second body."""
