@@ -8,6 +8,7 @@ Shapes: B environments, D observation, A action, T horizon, R imagined rows, F f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -187,7 +188,8 @@ class Agent:
     ) -> None:
         """From now on plans for the least cost of decoded observations, summed over the horizon.
 
-        Both functions may be anything: a decision is not compiled then.
+        Both functions may be anything: a decision is not compiled then. They get tensors, and may
+        return tensors or NumPy arrays of any real type.
 
         Args:
             cost: of observations (T, R, D), R futures side by side -> (T, R); lower is better.
@@ -199,7 +201,7 @@ class Agent:
     def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Best action in [-1, 1] for one observation (D,) or a batch (B, D).
 
-        Plans from where the last call left off; call `reset()` where an episode starts.
+        Plans from where the last call left off; call `reset` where an episode starts.
 
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
@@ -217,13 +219,22 @@ class Agent:
                 f"{len(batch)}; call reset() before the number of environments changes"
             )
         action, self._state, _ = actor.act(batch, self._state, self._generator)
-        found: npt.NDArray[np.float32] = action.numpy()
+        found: npt.NDArray[np.float32] = action.numpy().copy()
         return found.reshape(*x.shape[: x.ndim - len(shape)], self.spec.action.size)
 
-    def reset(self, seed: int = 0) -> None:
-        """Forgets the last episode; the same seed then gives the same actions."""
-        self._state = None
-        self._generator = self.generator(seed)
+    def reset(self, mask: npt.ArrayLike | None = None, *, seed: int = 0) -> None:
+        """Forgets the last episode: of all, and the same seed then gives the same actions.
+
+        Args:
+            mask: bool (B,), whose episodes are forgotten. The others go on, and so do the random
+                numbers. Raises ValueError for another shape or type.
+        """
+        if mask is None:
+            self._state = None
+            self._generator = self.generator(seed)
+            return
+        if self._state is not None:
+            self._state = self._state.begin(torch.tensor(mask), self._state.goal)
 
     @property
     def device(self) -> torch.device:
@@ -233,9 +244,7 @@ class Agent:
         """A copy on the CPU, with the same aim; the agent itself if it is there already."""
         if self.device.type == "cpu":
             return self
-        rebuild, parts = self.__reduce__()
-        copied: Agent = rebuild(*parts)
-        return copied
+        return _rebuilt(*self.__reduce__()[1])
 
     def weights(self) -> dict[str, Tensor]:
         """Everything that acting needs, by name: of model, normaliser and heads."""
@@ -251,10 +260,20 @@ class Agent:
             self._heads.load_state_dict(under("heads.", tensors))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process goes what acts, with its aim, and without what was compiled here."""
+        """To another process goes what acts, with its aim, and without what was compiled here.
+
+        On the CPU it also takes along where it is in an episode.
+        """
         tensors = {k: v.cpu() for k, v in self.weights().items()}
-        aim = self.controller.goal, self.controller.objective
-        return _rebuilt, (self.config, self.spec, tensors, aim)
+        goal = self.controller.goal
+        aim = None if goal is None else goal.cpu(), self.controller.objective
+        here = (self._state, self._generator.get_state()) if self.device.type == "cpu" else None
+        return _rebuilt, (self.config, self.spec, tensors, aim, here)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
+        """As `__reduce__`, and on the same device."""
+        parts = copy.deepcopy(self.__reduce__()[1], memo)
+        return _rebuilt(*parts, execution=self.execution)
 
 
 def _rebuilt(
@@ -262,10 +281,17 @@ def _rebuilt(
     spec: EnvironmentSpec,
     tensors: dict[str, Tensor],
     aim: tuple[Tensor | None, Objective | None],
+    here: tuple[ActorState | None, Tensor] | None,
+    execution: Execution = Execution(),  # noqa: B008 (frozen)
 ) -> Agent:
-    agent = Agent(config, spec)
+    with torch.random.fork_rng(devices=[]):  # the first weights, which are replaced
+        agent = Agent(config, spec, execution)
     agent.load_weights(tensors)
-    agent.controller.goal, agent.controller.objective = aim
+    goal, agent.controller.objective = aim
+    agent.controller.goal = None if goal is None else goal.to(agent.device)
+    if here is not None:
+        agent._state = here[0]
+        agent._generator.set_state(here[1])
     return agent
 
 

@@ -4,6 +4,7 @@ Shapes: D observation, A action.
 """
 
 import contextlib
+import copy
 import difflib
 import importlib
 import importlib.util
@@ -32,6 +33,7 @@ _DM_CONTROL = "dm_control/"
 _NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothing; see pyproject
 _LARGEST_ACTION = 1e6  # a larger bound says that there is none
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
+_PICTURE = 1024  # numbers from which on a field of them is taken for a picture
 # This project's tasks, with time limits in frames. They are registered when one is made.
 _OWN = {
     "worldplan/Gusts-v0": ("worldplan.envs.tasks.gusts:Gusts", 40),
@@ -54,13 +56,14 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
     env = _create(config, render_mode)
     try:
         _check_spaces(config.id, env)
+        frames = _frame_limit(env)
+        if config.observe == "state":
+            env = ObserveState(env, config.id)
+        _refuse_pictures(config.id, env.observation_space)
     except ValueError:
         env.close()
         raise
-    frames = _frame_limit(env)
     decisions = None if frames is None else math.ceil(frames / config.action_repeat)
-    if config.observe == "state":
-        env = ObserveState(env, config.id)
     flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
     fps = frames_per_second(env, config.action_repeat)
     flat.metadata = {**(env.metadata or {}), "render_fps": fps}
@@ -88,7 +91,7 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
                 f"cannot import {module!r} of environment id {config.id!r}: {error}. Install it, "
                 "or add its folder to PYTHONPATH"
             ) from error
-    kwargs = dict(config.kwargs)
+    kwargs = copy.deepcopy(config.kwargs)  # an environment may change what it gets
     if name.startswith(_DM_CONTROL):
         _import_dm_control(name, render_mode is not None)
         if render_mode is not None:
@@ -150,6 +153,25 @@ def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
         raise ValueError(
             f"{name!r}: expected an observation space that flattens to a fixed number of values "
             f"(Box, or Dict and Tuple of them), got {observation}"
+        )
+
+
+def _refuse_pictures(name: str, space: spaces.Space[Any], part: str = "") -> None:
+    """Raises ValueError if a space has pictures in it, which would be flattened to vectors."""
+    inner: dict[str, spaces.Space[Any]] = {}
+    if isinstance(space, spaces.Dict):
+        inner = dict(space.spaces)
+    elif isinstance(space, spaces.Tuple):
+        inner = {str(i): below for i, below in enumerate(space.spaces)}
+    for key, below in inner.items():
+        _refuse_pictures(name, below, f"{part}[{key!r}]")
+    if not isinstance(space, spaces.Box) or len(space.shape) < 2:
+        return
+    if space.dtype == np.uint8 or math.prod(space.shape) >= _PICTURE:
+        raise ValueError(
+            f"{name!r}: expected observations that are vectors, got pictures {space.shape} of "
+            f"{space.dtype}{part and f' in observation{part}'}, which are not supported yet; "
+            "where MuJoCo simulates, env.observe=state shows its state instead"
         )
 
 

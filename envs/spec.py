@@ -5,6 +5,7 @@ Shapes: B batch, D observation, A action.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class EnvConfig(BaseModel):
@@ -30,6 +31,11 @@ class EnvConfig(BaseModel):
     """Passed to `gymnasium.make`."""
     observe: Literal["observation", "state"] = "observation"
     """What the agent observes: the environment's observation, or the full state of MuJoCo."""
+
+    @field_validator("kwargs")
+    @classmethod
+    def _keep_a_copy(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return copy.deepcopy(kwargs)
 
 
 @dataclass(frozen=True)

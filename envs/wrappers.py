@@ -44,7 +44,8 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         total = 0.0
         for _ in range(self.repeat):
-            observation, reward, terminated, truncated, info = self.env.step(action)
+            # A copy, because some environments change the action that they get.
+            observation, reward, terminated, truncated, info = self.env.step(np.copy(action))
             total += _number(reward)
             if terminated or truncated:
                 break

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,10 +142,35 @@ class DecodedCost:
 
     def _costs(self, imagined: ImaginedTrajectory) -> Tensor:
         """(T, R)."""
-        x = self.decode(imagined.features[1:])
-        each = self.cost(x)
+        features = imagined.features[1:]
+        x = _called("decode", self.decode, features, features)
+        if x.ndim != 3 or x.shape[:2] != features.shape[:2]:
+            raise ValueError(
+                f"decode must return (T, R, D) with {tuple(features.shape[:2])} for T and R, not "
+                f"{tuple(x.shape)}"
+            )
+        each = _called("cost", self.cost, x, features)
         if each.shape != x.shape[:-1]:
             raise ValueError(
                 f"the cost must return (T, R) = {tuple(x.shape[:-1])}, not {tuple(each.shape)}"
             )
         return each
+
+
+def _called(name: str, function: Callable[[Tensor], Any], x: Tensor, like: Tensor) -> Tensor:
+    """What a user's function returns for x, as a tensor like another, of float32 at least."""
+    try:
+        found = function(x)
+    except (RuntimeError, TypeError) as error:
+        if not x.requires_grad and x.device.type == "cpu":
+            raise  # it can be no matter of NumPy
+        raise ValueError(
+            f"{name} gets a tensor on {x.device}"
+            f"{' with gradients, which planner.kind=gradient needs' * x.requires_grad}; expected "
+            f"operations of torch in it, got {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Tensor):
+        found = torch.as_tensor(np.asarray(found))
+    if found.is_complex():
+        raise ValueError(f"{name} must return real numbers, not {found.dtype}")
+    return found.to(like.device, torch.promote_types(like.dtype, torch.float32))

@@ -83,7 +83,7 @@ def rollout(
             yield Reset(begins, observation)
         t0 = time.perf_counter()
         action, state, plan = actor.act(torch.from_numpy(observation), state, generator)
-        chosen = action.numpy()
+        chosen = action.numpy().copy()  # of the actor's memory
         t1 = time.perf_counter()
         observation, reward, terminated, truncated = env.step(chosen, active)
         spent = t1 - t0, time.perf_counter() - t1

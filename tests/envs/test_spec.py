@@ -59,7 +59,7 @@ class Changing(gym.Env[Any, Any]):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Changing, "now", AS_TRAINED)
-    gym.register("toy/Changing-v0", f"{__name__}:Changing", max_episode_steps=5)
+    gym.register("toy/Changing-v0", lambda **_: Changing(), max_episode_steps=5)
     yield
     del gym.registry["toy/Changing-v0"]
 
@@ -87,7 +87,7 @@ def test_a_spec_is_read_as_it_was_saved() -> None:
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    gym.register("toy/Changing-v0", f"{__name__}:Changing", max_episode_steps=5)
+    gym.register("toy/Changing-v0", lambda **_: Changing(), max_episode_steps=5)
     path = tmp_path_factory.mktemp("run") / "run"
     config = resolve({"task": "toy", "env": {"id": CONFIG.id}}, [*SMALL, "steps=10"])
     Trainer(config, path, Console(quiet=True))
