@@ -272,8 +272,9 @@ class Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         """As `__reduce__`, and on the same device."""
-        parts = copy.deepcopy(self.__reduce__()[1], memo)
-        return _rebuilt(*parts, execution=self.execution)
+        rebuild, parts = self.__reduce__()
+        copied: Agent = rebuild(*copy.deepcopy(parts, memo), self.execution)
+        return copied
 
 
 def _rebuilt(
