@@ -20,7 +20,7 @@ from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
-from worldplan.agent.training.disk.run_folder import hold, let_go
+from worldplan.agent.training.disk.run_folder import let_go, make
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
 from worldplan.agent.training.restore import identity, save_config
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
@@ -72,8 +72,7 @@ class Fit(Training):
         self, config: RunConfig, episodes: list[Episode], run_dir: Path, console: Console
     ) -> None:
         spec = _spec(config.env, episodes)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        hold(run_dir)
+        make(run_dir)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
         assert not self.agent.has_policy, "the data set has no rewards"
         self.replay = _fill_replay(episodes, run_dir / "replay", spec)

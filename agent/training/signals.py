@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ class Signals:
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
+        self.received = None
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread gets signals
         for number in _ENDING:
@@ -38,10 +40,10 @@ class Signals:
             if number in _ENDING[:2] or former is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 self._former[number] = signal.signal(number, self._handle)
         # Python's handlers wait for native code to return; this thread does not.
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        self._former_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        threading.Thread(target=_watch, args=(self._read,), daemon=True).start()
+        read, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        self._former_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=_watch, args=(read,), daemon=True).start()
         _active.append(self)
         return self
 
@@ -49,7 +51,7 @@ class Signals:
         if self._former:
             _active.remove(self)
             self._restore()
-            os.close(self._write)  # ends the thread
+            self._write.close()  # ends the thread
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -92,10 +94,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def _watch(pipe: int) -> None:
+def _watch(pipe: socket.socket) -> None:
     """Ends the process at the second signal. Signals arrive as bytes."""
     first: float | None = None
-    while number := os.read(pipe, 1):
+    while number := pipe.recv(1):
         if number[0] not in _ENDING:
             continue
         if first is None:
@@ -104,7 +106,7 @@ def _watch(pipe: int) -> None:
         elif time.monotonic() - first > _ONE_EVENT:
             _say("worldplan: stopped; the last checkpoint is intact")
             os._exit(128 + number[0])
-    os.close(pipe)
+    pipe.close()
 
 
 def _say(line: str) -> None:

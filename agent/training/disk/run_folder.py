@@ -83,6 +83,19 @@ def reserve(run_dir: Path) -> Path:
     raise AssertionError("counting never ends")
 
 
+def make(run_dir: Path) -> None:
+    """Makes the folder, if it is not there, and holds it.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    hold(run_dir)
+    if _beside(run_dir).resolve() in _held:  # it was reserved
+        let_go(_beside(run_dir))
+        _remove(_beside(run_dir))
+
+
 @contextmanager
 def made_whole(run_dir: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `run_dir`, held by this process, when the block ends.

@@ -110,3 +110,5 @@ def test_two_processes_do_not_get_one_name(tmp_path: Path) -> None:
     with run_folder.made_whole(tmp_path / "x-2") as draft:
         fill(draft)
     assert run_folder.reserve(tmp_path / "x") == tmp_path / "x"
+    run_folder.make(tmp_path / "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".x-3.new", "x", "x-2"]
