@@ -272,9 +272,7 @@ class Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         """As `__reduce__`, and on the same device."""
-        rebuild, parts = self.__reduce__()
-        copied: Agent = rebuild(*copy.deepcopy(parts, memo), self.execution)
-        return copied
+        return _rebuilt(*copy.deepcopy(self.__reduce__()[1], memo), self.execution)
 
 
 def _rebuilt(
