@@ -272,7 +272,8 @@ class Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         """As `__reduce__`, and on the same device."""
-        return _rebuilt(*copy.deepcopy(self.__reduce__()[1], memo), self.execution)
+        parts: tuple[Any, ...] = copy.deepcopy(self.__reduce__()[1], memo)
+        return _rebuilt(*parts, execution=self.execution)
 
 
 def _rebuilt(

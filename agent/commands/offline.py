@@ -80,11 +80,11 @@ def fit(
     dataset, *settings = words
     base, settings = task_settings(task, env, settings)
     config = resolve(base, [*settings, *TRIPLES_ALONE])
-    run_dir = new_run_dir(config)
     source, _, name = dataset.partition(":")
     episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
-    console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
-    train_model(config, episodes, run_dir, updates, console)
+    with new_run_dir(config) as run_dir:
+        console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
+        train_model(config, episodes, run_dir, updates, console)
     world = make_vector(config.env, 1)
     world.reset([0])
     # Without rewards there is something to act for only where the task sets a goal.

@@ -90,24 +90,33 @@ def task_settings(
     return load_preset(task), words
 
 
-def new_run_dir(config: Any) -> Path:
+@contextmanager
+def new_run_dir(config: Any) -> Iterator[Path]:
     """The folder of a new run. No other process gets the same one by default.
+
+    Nothing is left of it if the run is refused within.
 
     Raises:
         FileExistsError: it holds a run already.
     """
-    from worldplan.agent.training.disk.run_folder import holds_run, reserve
+    from worldplan.agent.training.disk.run_folder import give_back, holds_run, reserve
 
     name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
     if config.run_dir is None:
-        return reserve(Path("runs") / name)
-    run_dir: Path = config.run_dir
+        run_dir = reserve(Path("runs") / name)
+        try:
+            yield run_dir
+        except BaseException:
+            give_back(run_dir)
+            raise
+        return
+    run_dir = config.run_dir
     if holds_run(run_dir):
         resume = f"resume it by `worldplan train --resume {run_dir}`, or "
         if (run_dir / "fit.csv").exists():
             resume = ""  # a fit cannot be resumed
         raise FileExistsError(f"{run_dir} already holds a run; {resume}choose another run_dir")
-    return run_dir
+    yield run_dir
 
 
 def will_write(file: Path | None, ending: str) -> None:

@@ -45,7 +45,8 @@ def train(
 
     if resume is None:
         config = resolve(*task_settings(task, env, overrides))
-        run_dir = new_run_dir(config)
+        with new_run_dir(config) as run_dir:
+            _train(config, run_dir, resume=False)
     else:
         if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
             raise ValueError(
@@ -59,9 +60,9 @@ def train(
             found = checkpoint.find(resume)
             with reading(found):
                 _, state = checkpoint.read(found)
-                config, run_dir = read_config(state), resume
+                config = read_config(state)
         require(config.env, resume, trust=trust, named=env)
-    _train(config, run_dir, resume=resume is not None)
+        _train(config, resume, resume=True)
 
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:

@@ -83,6 +83,14 @@ def reserve(run_dir: Path) -> Path:
     raise AssertionError("counting never ends")
 
 
+def give_back(run_dir: Path) -> None:
+    """Undoes `reserve` where no run came of it; an empty folder around it goes too."""
+    let_go(_beside(run_dir))
+    _remove(_beside(run_dir))
+    with suppress(OSError):
+        run_dir.parent.rmdir()
+
+
 def make(run_dir: Path) -> None:
     """Makes the folder, if it is not there, and holds it.
 

@@ -14,6 +14,7 @@ from tests.helpers.commands import run
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.commands.errors import plainly
 from worldplan.agent.training.checkpoint import find
+from worldplan.agent.training.disk import manifest
 
 TOY = ("--env", "toy_envs:ToyPoint-v0")
 
@@ -45,7 +46,9 @@ def test_a_checkpoint_of_another_version_is_one_line(tmp_path: Path) -> None:
     document = json.loads(state.read_text())
     now = document["versions"]["torch"]
     document["versions"]["torch"] = "1.0"
-    state.write_text(json.dumps(document))
+    content, tensors = json.dumps(document).encode(), "tensors.safetensors"
+    files = {state.name: content, tensors: (state.parent / tensors).read_bytes()}
+    manifest.write(state.parent, manifest.run_id(run_dir), 45, files)
     line = (
         f"worldplan: warning: {state.parent} was written with torch 1.0, now {now}: "
         "results may differ"
