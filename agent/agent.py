@@ -260,10 +260,7 @@ class Agent:
             self._heads.load_state_dict(under("heads.", tensors))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process goes what acts, with its aim, and without what was compiled here.
-
-        On the CPU it also takes along where it is in an episode.
-        """
+        """What acts goes to another process, with its aim; on the CPU also where an episode is."""
         tensors = {k: v.cpu() for k, v in self.weights().items()}
         goal = self.controller.goal
         aim = None if goal is None else goal.cpu(), self.controller.objective
@@ -272,8 +269,9 @@ class Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         """As `__reduce__`, and on the same device."""
-        parts: tuple[Any, ...] = copy.deepcopy(self.__reduce__()[1], memo)
-        return _rebuilt(*parts, execution=self.execution)
+        rebuild, parts = self.__reduce__()
+        copied: Agent = rebuild(*copy.deepcopy(parts, memo), self.execution)
+        return copied
 
 
 def _rebuilt(

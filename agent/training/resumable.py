@@ -127,7 +127,7 @@ class Resumable(Training):
         self.learner.updates = counters["updates"]
         # Formats 1 and 2 have neither of these.
         self.evaluation_due = state["counters"].get("evaluation_due") is True
-        self.stop = "solved" if state.get("stop") == "solved" else None
+        self.stop = state["stop"] if isinstance(state.get("stop"), str) else None
         self.clock = restore.read_counters(state["clock"], real=self.clock)
 
     def _open_replay(self, folder: Path, *, resume: bool) -> Replay:

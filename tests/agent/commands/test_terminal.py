@@ -1,20 +1,20 @@
 """What a user sees on standard error."""
 
-import json
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+from tests.helpers.checkpoints import rewrite
 from tests.helpers.commands import run
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.commands.errors import plainly
 from worldplan.agent.training.checkpoint import find
-from worldplan.agent.training.disk import manifest
 
 TOY = ("--env", "toy_envs:ToyPoint-v0")
 
@@ -42,15 +42,16 @@ def test_an_old_setting_is_one_line(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_version_is_one_line(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run("train", *TOY, *SMALL, "steps=45", f"run_dir={run_dir}")
-    state = find(run_dir) / "state.json"
-    document = json.loads(state.read_text())
-    now = document["versions"]["torch"]
-    document["versions"]["torch"] = "1.0"
-    content, tensors = json.dumps(document).encode(), "tensors.safetensors"
-    files = {state.name: content, tensors: (state.parent / tensors).read_bytes()}
-    manifest.write(state.parent, manifest.run_id(run_dir), 45, files)
+    now: list[str] = []
+
+    def change(document: dict[str, Any]) -> None:
+        now.append(document["versions"]["torch"])
+        document["versions"]["torch"] = "1.0"
+
+    checkpoint = find(run_dir)
+    rewrite(checkpoint, change)
     line = (
-        f"worldplan: warning: {state.parent} was written with torch 1.0, now {now}: "
+        f"worldplan: warning: {checkpoint} was written with torch 1.0, now {now[0]}: "
         "results may differ"
     )
     assert errors_of("evaluate", run_dir, "--episodes", 1) == [line]

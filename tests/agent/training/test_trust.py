@@ -1,7 +1,6 @@
 """Loading somebody else's checkpoint imports and opens nothing that the user did not allow."""
 
-import json
-import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 import worldplan
+from tests.helpers.checkpoints import rewrite
 from tests.helpers.commands import run
 from tests.helpers.settings import SMALL
 from worldplan.agent.training import restore
@@ -39,10 +39,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def name_environment(run_dir: Path, **env: Any) -> None:
     """What the run's checkpoint says of its environment."""
-    file = find(run_dir) / "state.json"
-    document = json.loads(file.read_text())
-    document["state"]["config"]["env"] |= env
-    file.write_text(json.dumps(document))
+
+    def change(document: dict[str, Any]) -> None:
+        document["state"]["config"]["env"] |= env
+        if "id" in env:
+            document["state"]["spec"]["id"] = env["id"].rpartition(":")[2]
+
+    rewrite(find(run_dir), change)
 
 
 @pytest.fixture
@@ -92,13 +95,11 @@ def test_load_imports_nothing(theirs: Path, tmp_path: Path) -> None:
 
 
 def test_load_asks_before_a_simulator_makes_its_environment(theirs: Path, tmp_path: Path) -> None:
-    file = find(theirs) / "state.json"
-    document = json.loads(file.read_text())
-    document["state"]["config"]["agent"] |= {"model": {"kind": "simulator"}, "proposals": 0}
-    document["state"]["config"]["env"]["observe"] = "state"
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "state.json").write_text(json.dumps(document))
-    os.link(find(theirs) / "tensors.safetensors", tmp_path / "run" / "tensors.safetensors")
+    def change(document: dict[str, Any]) -> None:
+        document["state"]["config"]["agent"] |= {"model": {"kind": "simulator"}, "proposals": 0}
+        document["state"]["config"]["env"]["observe"] = "state"
+
+    rewrite(find(shutil.copytree(theirs, tmp_path / "run")), change)
     with pytest.raises(ValueError, match="would import the module 'theirs'"):
         worldplan.load(tmp_path / "run", device="cpu")
     assert not (tmp_path / "flag").exists()
