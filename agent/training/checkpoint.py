@@ -79,8 +79,10 @@ def save(
         manifest.write(draft, manifest.run_id(run_dir), step, files)
         sync(draft)
         os.replace(draft, final)
-    except BaseException:  # on a full disk it would stand in the way of what makes room
-        shutil.rmtree(draft, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)  # it takes room on a full disk
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(final)
         raise
     sync(folder)
     write_text(folder / "latest", name + "\n")

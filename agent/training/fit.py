@@ -91,11 +91,11 @@ class Fit(Training):
                 self.step += 1
                 if self.step % max(1, updates // 10) and self.step < updates:
                     continue
+                self.check_finite()
                 measures, _ = self.diagnose(update)
                 losses = {k: float(v) for k, v in metrics.items()}
                 groups = {"loss": losses, "model": measures}
                 self.listeners.on_update(UpdateEvent(self.step, groups))
-        self.check_finite()
         state = identity(self.config, self.agent.spec)
         path = checkpoint.save(self.run_dir, updates, self.agent.weights(), state)
         self.listeners.on_checkpoint(CheckpointEvent(updates, path))

@@ -22,7 +22,7 @@ from worldplan.agent.data.minari import read_minari
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.training.curve import read_curve
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.agent.training.fit import TRIPLES_ALONE, Fit, fit
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, make_vector
 
@@ -130,6 +130,14 @@ def test_fit_learns_from_triples_alone_and_repeats_by_seed(tmp_path: Path) -> No
     assert all(torch.equal(v, weights[k]) for k, v in loaded.model.state_dict().items())
     loaded.aim([0.5, 0.0])
     assert loaded.act([0.0, 0.0]).shape == (1,)
+
+
+def test_a_diverged_fit_leaves_no_checkpoint(tmp_path: Path) -> None:
+    fitting = Fit(toy_config(), collect(TOY, 30, "noise"), tmp_path, Console(quiet=True))
+    fitting.learner.parameters[0].data.fill_(np.nan)
+    with pytest.raises(FloatingPointError, match="diverged by step 1"):
+        fitting.run(1)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_fit_refuses_data_of_another_task(tmp_path: Path) -> None:
