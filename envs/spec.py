@@ -9,6 +9,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -102,13 +103,15 @@ class EnvironmentSpec:
     """Observations and actions of an environment.
 
     `config` is the one that made the environment, if it is known. A model that simulates the
-    environment needs it. `id` is the environment's own, with its version.
+    environment needs it. `id` is the environment's own, with its version; `packages` are names and
+    versions of those that it comes from.
     """
 
     observation: ObservationSpec
     action: ActionSpec
     config: EnvConfig | None = None
     id: str | None = None
+    packages: tuple[tuple[str, str], ...] | None = None
 
     @classmethod
     def vectors(
@@ -131,27 +134,32 @@ class EnvironmentSpec:
         )
         action = ActionSpec(inner.shape[0], "box", _numbers(inner.low), _numbers(inner.high))
         known = env.unwrapped.spec
-        return cls(observation, action, config, None if known is None else known.id)
+        name = None if known is None else known.id
+        return cls(observation, action, config, name, _packages(env.unwrapped))
 
-    def check_same(self, now: EnvironmentSpec) -> None:
-        """Checks that an environment is the one that an agent with this spec was trained in.
+    def check_same(self, now: EnvironmentSpec, of: str = "training") -> None:
+        """Checks that an environment is the one that this spec is of.
 
-        What is not known of either is not compared. Warns if the bounds of observations differ.
+        What is not known of either is not compared. Warns if the bounds of observations differ, or
+        versions of the packages that the environment comes from.
+
+        Args:
+            of: what this spec was kept with.
 
         Raises:
-            ValueError: its id, observations or actions differ; the message says how.
+            ValueError: the id, observations or actions differ; the message says how.
         """
         changed = dict(_changes(self, now))
-        bounds = {name: changed.pop(name) for name in ("lowest", "highest") if name in changed}
+        told = {name: changed.pop(name) for name in _TOLD if name in changed}
         for name, (then, found) in changed.items():
             raise ValueError(
-                f"the environment has changed since training: {name} {found}, and {then} in "
-                "training; expected the environment that the agent was trained in"
+                f"the environment has changed since {of}: {name} {found}, and {then} in {of}; "
+                f"expected the environment of {of}"
             )
-        for name, (then, found) in bounds.items():
+        for name, (then, found) in told.items():
             warnings.warn(
-                f"the {name} values of observations are {found}, and were {then} in training: if "
-                "their units have changed, the agent does not know",
+                f"the {name} of the environment are {found}, and were {then} in {of}: the agent "
+                "does not know if what it sees has another meaning now",
                 stacklevel=3,
             )
 
@@ -168,10 +176,11 @@ class EnvironmentSpec:
         """Inverse of `to_json`."""
         observation, action = ({k: _tuple(v) for k, v in saved[part].items()} for part in _PARTS)
         spec = ObservationSpec(**observation), ActionSpec(**action)
-        return cls(*spec, config, saved.get("id"))
+        return cls(*spec, config, saved.get("id"), _tuple(saved.get("packages")))
 
 
 _PARTS = "observation", "action"
+_TOLD = "lowest observations", "highest observations", "packages"  # and not refused
 
 
 def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -184,11 +193,12 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
         "actions of kind": (then.action.kind, now.action.kind),
     }
     by_index = {
+        "packages": (then.packages, now.packages),
         "observations of": (then.observation.parts, now.observation.parts),
         "actions from": (then.action.low, now.action.low),
         "actions up to": (then.action.high, now.action.high),
-        "lowest": (then.observation.low, now.observation.low),
-        "highest": (then.observation.high, now.observation.high),
+        "lowest observations": (then.observation.low, now.observation.low),
+        "highest observations": (then.observation.high, now.observation.high),
     }
     for name, (a, b) in (whole | by_index).items():
         if a is None or b is None or repr(a) == repr(b):  # so that NaN is like NaN
@@ -198,6 +208,18 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
             i = next(i for i in range(len(a)) if repr(a[i]) != repr(b[i]))
             a, b, at = a[i], b[i], f" at index {i}"
         yield name, (repr(a), repr(b) + at)
+
+
+def _packages(env: gym.Env[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """Packages that define an environment, and the physics of dm_control, with their versions."""
+    found = {}
+    for part in (env, getattr(env, "physics", None)):
+        name = type(part).__module__.partition(".")[0]
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # of the user's own modules
+    return tuple(found.items())
 
 
 def _numbers(bound: NDArray[Any]) -> tuple[float, ...]:

@@ -36,6 +36,7 @@ def collect(
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.data.dataset import write_dataset
+    from worldplan.envs import EnvironmentSpec, make_env
 
     config = resolve(*task_settings(task, env, overrides))
     will_write(out, ".npz")
@@ -46,7 +47,9 @@ def collect(
             config.env, steps, who, config.seed,
             watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),
         )  # fmt: skip
-    count = write_dataset(out, episodes)
+    world = make_env(config.env)
+    count = write_dataset(out, episodes, EnvironmentSpec.of(world))
+    world.close()
     console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
 
 
@@ -65,8 +68,8 @@ def fit(
 ) -> None:
     """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.data.dataset import read_dataset
-    from worldplan.agent.data.minari import read_minari
+    from worldplan.agent.data.dataset import read_dataset, read_spec
+    from worldplan.agent.data.minari import minari_spec, read_minari
     from worldplan.agent.training.fit import TRIPLES_ALONE
     from worldplan.agent.training.fit import fit as train_model
     from worldplan.envs import make_vector
@@ -81,10 +84,15 @@ def fit(
     base, settings = task_settings(task, env, settings)
     config = resolve(base, [*settings, *TRIPLES_ALONE])
     source, _, name = dataset.partition(":")
-    episodes = read_minari(name) if source == "minari" else read_dataset(Path(dataset))
+    recorded: Any
+    if source == "minari":
+        episodes, recorded = read_minari(name), minari_spec(name)
+    else:
+        file = Path(dataset)
+        episodes, recorded = read_dataset(file), read_spec(file)
     with new_run_dir(config) as run_dir:
         console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
-        train_model(config, episodes, run_dir, updates, console)
+        train_model(config, episodes, run_dir, updates, console, recorded)
     world = make_vector(config.env, 1)
     world.reset([0])
     # Without rewards there is something to act for only where the task sets a goal.

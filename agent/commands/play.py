@@ -129,7 +129,7 @@ def rollout(
             row = {"episode": i, "step": t, "reward": float(step.reward[0])}
             table.append(row | explanation(step.plan, config.agent.planner.iterations))
     if dataset is not None:
-        count = write_dataset(dataset, played)
+        count = write_dataset(dataset, played, agent.spec)
         console.print(f"{count:,} transitions written to {dataset}")
     if explain is not None:
         count = sum(len(episode.reward) for episode in played)

@@ -92,6 +92,8 @@ def check_episode(name: str, observation: Any, action: Any, reward: Any) -> None
         )
     given = {"observation": observation, "action": action, "reward": reward}
     for what, values in given.items():
+        if values.dtype.kind not in "fiub":
+            raise ValueError(f"{name}: expected real numbers as {what}, got {values.dtype}")
         _refuse(name, what, values, ~np.isfinite(values), "a finite float32")
     _refuse(name, "action", action, _outside(action), "numbers in [-1, 1]")
 

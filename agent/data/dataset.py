@@ -5,9 +5,11 @@ Shapes: L decisions of an episode, D observation, A action.
 
 from __future__ import annotations
 
+import json
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 
 from worldplan.agent.data.atomic import whole
 from worldplan.agent.data.columns import COLUMNS, NEEDED, by_episode, checked_columns
+from worldplan.envs import EnvironmentSpec
 from worldplan.envs.precision import warn_if_too_fine
 
+_ABOUT = "about"  # the array that tells of the environment
 # What numpy and zipfile raise for files that are cut or changed.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
@@ -38,12 +42,12 @@ class Episode:
 
 
 @whole
-def write_dataset(path: Path, episodes: list[Episode]) -> int:
+def write_dataset(path: Path, episodes: list[Episode], spec: EnvironmentSpec | None = None) -> int:
     """Writes all transitions (x, a, r, x') of the episodes to a compressed .npz.
 
     It has one row per transition in each of the arrays observation, action, reward,
     next_observation, terminated, truncated and episode. `numpy.load(path)` reads it: nothing is
-    pickled.
+    pickled. The array `about` tells of the environment, as JSON, if its spec is given.
 
     Returns:
         The number of transitions.
@@ -53,6 +57,9 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
     terminated, truncated = np.zeros((2, sum(lengths)), np.bool_)
     terminated[last] = [e.terminated for e in episodes]
     truncated[last] = [e.truncated for e in episodes]
+    about: dict[str, Any] = {}
+    if spec is not None:
+        about[_ABOUT] = np.array(json.dumps({"spec": spec.to_json()}))
     np.savez_compressed(
         path,
         observation=np.concatenate([e.observation[:-1] for e in episodes]),
@@ -62,6 +69,7 @@ def write_dataset(path: Path, episodes: list[Episode]) -> int:
         terminated=terminated,
         truncated=truncated,
         episode=np.repeat(np.arange(len(episodes)), lengths),
+        **about,
     )
     return sum(lengths)
 
@@ -79,7 +87,15 @@ def read_dataset(path: Path) -> list[Episode]:
             from as it is; the message names the row.
         FileNotFoundError: no such file.
     """
-    raw = _read_arrays(path)
+    raw, found = _read_arrays(path, COLUMNS)
+    if missing := set(NEEDED) - set(raw):
+        raise ValueError(
+            f"{path} has no {', '.join(sorted(missing))}; expected the arrays of "
+            f"`worldplan collect`, got {', '.join(found)}"
+        )
+    if others := sorted(set(found) - {*COLUMNS, _ABOUT}):
+        text = f"{path}: {', '.join(others)} not read; a data set has {', '.join(COLUMNS)}"
+        warnings.warn(text, stacklevel=2)
     data = checked_columns(path, raw)
     seen = np.concatenate([raw["observation"], raw["next_observation"]])
     warn_if_too_fine(str(path), seen.min(0), seen.max(0), stacklevel=2)
@@ -93,25 +109,31 @@ def read_dataset(path: Path) -> list[Episode]:
     return episodes
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of the file that a data set has; warns of others."""
+def read_spec(path: Path) -> EnvironmentSpec | None:
+    """The spec of the environment in which a data set was recorded, if the file tells.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    arrays, _ = _read_arrays(path, [_ABOUT])
+    if _ABOUT not in arrays:
+        return None
+    try:
+        return EnvironmentSpec.from_json(json.loads(str(arrays[_ABOUT]))["spec"], None)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: its array {_ABOUT} is damaged: {error!r}") from error
+
+
+def _read_arrays(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """Those of the named arrays that the file has, and the names of all that it has."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError(f"{path} is no .npz; expected a file of `worldplan collect`")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
-            arrays = {name: file[name] for name in COLUMNS if name in found}
+            return {name: file[name] for name in names if name in found}, found
     except MemoryError as error:
         raise ValueError(f"{path} does not fit into memory: {error}") from error
     except _DAMAGE as error:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    if missing := set(NEEDED) - set(arrays):
-        raise ValueError(
-            f"{path} has no {', '.join(sorted(missing))}; expected the arrays of "
-            f"`worldplan collect`, got {', '.join(found)}"
-        )
-    if others := sorted(set(found) - set(COLUMNS)):
-        text = f"{path}: {', '.join(others)} not read; a data set has {', '.join(COLUMNS)}"
-        warnings.warn(text, stacklevel=3)
-    return arrays

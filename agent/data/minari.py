@@ -12,6 +12,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldplan.agent.data.dataset import Episode
+from worldplan.envs import ActionSpec, EnvironmentSpec, ObservationSpec
+from worldplan.envs.wrappers import parts_of
 
 
 def read_minari(name: str) -> list[Episode]:
@@ -24,6 +26,39 @@ def read_minari(name: str) -> list[Episode]:
         ValueError: Minari is not installed, the data set is not on this disk, its actions are not
             a bounded Box of one dimension, or its observations are not in Boxes.
     """
+    data = _load(name)
+    bounds = data.action_space
+    centre, half = (bounds.low + bounds.high) / 2, (bounds.high - bounds.low) / 2
+    return [
+        Episode(
+            _flat(data.observation_space, e.observations),
+            ((e.actions - centre) / half).astype(np.float32),
+            np.asarray(e.rewards, np.float32),
+            bool(e.terminations[-1]),
+            bool(e.truncations[-1]),
+        )
+        for e in data.iterate_episodes()
+    ]
+
+
+def minari_spec(name: str) -> EnvironmentSpec:
+    """The spec of the environment in which a data set was recorded; its id is not compared.
+
+    Raises:
+        ValueError: as `read_minari`.
+    """
+    data = _load(name)
+    acts, flat = data.action_space, spaces.flatten_space(data.observation_space)
+    assert isinstance(flat, spaces.Box), "_load accepts nothing else"
+    with np.errstate(over="ignore"):  # as in `make_env`
+        low, high = (tuple(b.astype(np.float32).tolist()) for b in (flat.low, flat.high))
+    seen = ObservationSpec(flat.shape, "float32", low, high, parts_of(data.observation_space))
+    own = (tuple(b.astype(np.float64).tolist()) for b in (acts.low, acts.high))
+    return EnvironmentSpec(seen, ActionSpec(acts.shape[0], "box", *own))
+
+
+def _load(name: str) -> Any:
+    """The data set, whose actions and observations can be learned from."""
     try:
         import minari
     except ImportError as error:
@@ -43,17 +78,19 @@ def read_minari(name: str) -> list[Episode]:
         raise ValueError(
             f"minari:{name}: expected actions in a bounded Box of one dimension, got {bounds}"
         )
-    centre, half = (bounds.low + bounds.high) / 2, (bounds.high - bounds.low) / 2
-    return [
-        Episode(
-            _flat(data.observation_space, e.observations),
-            ((e.actions - centre) / half).astype(np.float32),
-            np.asarray(e.rewards, np.float32),
-            bool(e.terminations[-1]),
-            bool(e.truncations[-1]),
+    _check_boxes(name, data.observation_space)
+    return data
+
+
+def _check_boxes(name: str, space: Any) -> None:
+    """Raises ValueError unless a space is a Box, or Dict and Tuple of them."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            _check_boxes(name, part)
+    elif not isinstance(space, spaces.Box):
+        raise ValueError(
+            f"minari:{name}: expected observations in a Box, or Dict and Tuple of them, got {space}"
         )
-        for e in data.iterate_episodes()
-    ]
 
 
 def _flat(space: Any, values: Any) -> NDArray[np.float32]:
@@ -62,6 +99,4 @@ def _flat(space: Any, values: Any) -> NDArray[np.float32]:
         return np.concatenate([_flat(s, values[key]) for key, s in space.spaces.items()], 1)
     if isinstance(space, spaces.Tuple):
         return np.concatenate([_flat(s, v) for s, v in zip(space.spaces, values, strict=True)], 1)
-    if not isinstance(space, spaces.Box):
-        raise ValueError(f"expected observations in a Box, or Dict and Tuple of them, got {space}")
     return np.asarray(values, np.float32).reshape(len(values), -1)

@@ -30,20 +30,28 @@ _SHOWN = "consistency", "effective_rank", "model_error", "action_sensitivity"
 
 
 def fit(
-    config: RunConfig, episodes: list[Episode], run_dir: Path, updates: int, console: Console
+    config: RunConfig,
+    episodes: list[Episode],
+    run_dir: Path,
+    updates: int,
+    console: Console,
+    recorded: EnvironmentSpec | None = None,
 ) -> Agent:
     """Trains Enc and Pred on episodes, and writes a checkpoint for `load`.
 
     The agent has learned no reward: it plans after `Agent.aim` or `Agent.minimise`.
     Ten rows of diagnostics are written to `fit.csv` in run_dir.
 
+    Args:
+        recorded: the spec of the environment in which the data set was recorded, if it is known.
+
     Raises:
         ValueError: observations or actions have other shapes than the task's, are not finite or
-            out of range; or there is no episode.
+            out of range; there is no episode; or the environment differs from the recorded one.
         FloatingPointError: training diverged.
         BlockingIOError: another process works in run_dir.
     """
-    return Fit(config, episodes, run_dir, console).run(updates)
+    return Fit(config, episodes, run_dir, console, recorded).run(updates)
 
 
 class FitRecord(Listener):
@@ -69,9 +77,16 @@ class Fit(Training):
     """Offline training; `step` counts updates."""
 
     def __init__(
-        self, config: RunConfig, episodes: list[Episode], run_dir: Path, console: Console
+        self,
+        config: RunConfig,
+        episodes: list[Episode],
+        run_dir: Path,
+        console: Console,
+        recorded: EnvironmentSpec | None = None,
     ) -> None:
         spec = _spec(config.env, episodes)
+        if recorded is not None:
+            recorded.check_same(spec, of="the data set")
         make(run_dir)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
         assert not self.agent.has_policy, "the data set has no rewards"

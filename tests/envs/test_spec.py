@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def test_other_bounds_of_observations_are_told(
     agent = load(run_dir)
     other = {**AS_TRAINED["seen"], "place": spaces.Box(-2, 180, (2,))}
     monkeypatch.setattr(Changing, "now", {**AS_TRAINED, "seen": other})
-    with pytest.warns(UserWarning, match="highest values .* 180.0 at index 0, and were 2.0 in"):
+    told = r"the highest observations .* 180.0 at index 0, and were 2.0 in"
+    with pytest.warns(UserWarning, match=told):
         evaluate(agent, make_vector(CONFIG, 1), [0])
 
 
@@ -142,3 +144,12 @@ def test_another_version_is_refused() -> None:
 def test_an_observation_must_fit(given: Any, message: str) -> None:
     with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match=message):
         ObservationSpec((3,)).check(given)
+
+
+def test_other_versions_of_packages_are_told() -> None:
+    spec = of_env(EnvConfig(id="Hopper-v5"))
+    assert dict(spec.packages or ()) == {"gymnasium": gym.__version__}
+    then = replace(spec, packages=(("gymnasium", "0.1"),))
+    with pytest.warns(UserWarning, match=r"packages .* were \('gymnasium', '0.1'\) in training"):
+        then.check_same(spec)
+    assert of_env(CONFIG).packages == ()  # of the user's own module

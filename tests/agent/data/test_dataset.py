@@ -3,6 +3,7 @@
 import contextlib
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from worldplan.agent.config.overrides import resolve
-from worldplan.agent.data.dataset import Episode, read_dataset, write_dataset
+from worldplan.agent.data.dataset import Episode, read_dataset, read_spec, write_dataset
 from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.envs import EnvironmentSpec, make_env
 
 LENGTHS = 4, 3, 6
 
@@ -159,6 +161,25 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
             file.writestr(name, "no array")
     with pytest.raises(ValueError, match=r"is damaged|expected one row"):
         read_dataset(damaged)
+
+
+def test_a_data_set_tells_of_its_environment(tmp_path: Path) -> None:
+    point = {"id": "toy_envs:ToyPoint-v0"}
+    config = resolve({"task": "toy", "env": point}, TRIPLES_ALONE)
+    world = make_env(config.env)
+    spec = EnvironmentSpec.of(world)
+    path, episodes = tmp_path / "data.npz", read(tmp_path, arrays(tmp_path))
+    write_dataset(path, episodes)
+    assert read_spec(path) is None
+    write_dataset(path, episodes, spec)
+    assert read_spec(path) == spec
+    assert [len(e.action) for e in read_dataset(path)] == list(LENGTHS)
+    other = replace(spec, action=replace(spec.action, high=(2.0,)))
+    with pytest.raises(ValueError, match=r"actions up to 1.0 at index 0, and 2.0 in the data set"):
+        fit(config, episodes, tmp_path / "run", 1, Console(quiet=True), other)
+    np.savez(path, **arrays(tmp_path), about=np.array('{"spec": {"action": 3}}'))
+    with pytest.raises(ValueError, match="its array about is damaged"):
+        read_spec(path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("action", 1.01), ("observation", np.nan)])

@@ -18,7 +18,7 @@ from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.dataset import Episode, read_dataset, write_dataset
-from worldplan.agent.data.minari import read_minari
+from worldplan.agent.data.minari import minari_spec, read_minari
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.training.curve import read_curve
@@ -276,5 +276,8 @@ def test_minari_data_set_made_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(e.observation, expected, rtol=1e-6)
         np.testing.assert_allclose(e.action, np.array(buffer.actions) - 1, atol=1e-6)
         assert e.reward.tolist() == [0.5] * len(e.action)
+    spec = minari_spec("toy/points-v0")
+    assert spec.observation.parts == (("place", 2), ("speed", 1))
+    assert (spec.action.low, spec.action.high) == ((0,), (2,))
     with pytest.raises(ValueError, match="no Minari data set 'toy/none-v0' on this disk"):
         read_minari("toy/none-v0")
