@@ -88,7 +88,7 @@ def _setting(key: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"cannot set {key!r}: {one_line(error)}") from error
+        raise ValueError(f"cannot set {one_line(repr(key), 80)}: {one_line(error)}") from error
 
 
 def _of_family(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,9 +104,10 @@ def _of_family(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(override: str) -> tuple[str, Any]:
     """The key, spelt out, and the value of a `key=value`."""
+    shown = one_line(repr(override), 80)
     key, separator, value = override.partition("=")
     if not separator or not key:
-        raise ValueError(f"expected KEY=VALUE, got {override!r}; for example: seed=3")
+        raise ValueError(f"expected KEY=VALUE, got {shown}; for example: seed=3")
     if key.split(".")[0] in AgentConfig.model_fields or f"agent.{key}" in RENAMED:
         key = f"agent.{key}"
     key = present_name(key)
@@ -115,7 +116,7 @@ def _parse(override: str) -> tuple[str, Any]:
         assert isinstance(parsed, DictConfig)
         return key, parsed.value
     except Exception as error:
-        raise ValueError(f"cannot read the value in {override!r}: {one_line(error)}") from error
+        raise ValueError(f"cannot read the value in {shown}: {one_line(error)}") from error
 
 
 def _leave_out(merged: DictConfig, path: str, kind: Any) -> None:

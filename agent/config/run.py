@@ -100,4 +100,4 @@ class RunConfig(BaseModel):
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_says_on_and_off_for_booleans(cls, value: Any) -> Any:
-        return {True: "on", False: "off"}.get(value, value)
+        return ("on" if value else "off") if isinstance(value, bool) else value

@@ -96,6 +96,9 @@ def test_another_kind_leaves_out_what_a_preset_sets_for_its_own() -> None:
         ("steps", "expected KEY=VALUE, got 'steps'"),
         ("model.embedding=100", "nearest: 96"),
         ("model.latent.kind=gauss", "Did you mean 'gaussian'"),
+        ("compile=[1, 2]", "compile: Input should be 'auto', 'on' or 'off'"),
+        ("seed=${oc.env:NO_SUCH}", "cannot read the value in 'seed=${oc.env:NO_SUCH}'"),
+        ("a..b=1", "unknown key 'a'"),
         ("planner.elites=1000", "agent.planner: elites (1000) must not exceed samples (64)"),
     ],
 )
