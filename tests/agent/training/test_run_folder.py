@@ -4,10 +4,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from worldplan.agent.commands import terminal
+from worldplan.agent.commands.terminal import new_run_dir
+from worldplan.agent.config.overrides import resolve
 from worldplan.agent.training.disk import run_folder
+from worldplan.agent.training.trainer import Trainer
 
 HOLD = """
 import fcntl, pathlib, sys
@@ -59,6 +65,24 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     run_folder.hold(tmp_path)
+
+
+def test_a_run_in_use_is_not_resumed_by_another_process(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    process = elsewhere(tmp_path)
+    with pytest.raises(BlockingIOError, match="is in use by"):
+        Trainer(resolve(toy, small), tmp_path, Console(quiet=True), resume=True)
+    process.kill()
+    process.wait()
+
+
+def test_two_runs_of_the_same_second_get_two_folders(
+    toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(terminal, "folder_name", lambda *parts: "toy-0")
+    assert [str(new_run_dir(resolve(toy, []))) for _ in range(2)] == ["runs/toy-0", "runs/toy-0-2"]
 
 
 def test_a_folder_is_made_whole(tmp_path: Path) -> None:
