@@ -68,6 +68,7 @@ def fit(
 ) -> None:
     """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
     from worldplan.agent.config.overrides import resolve
+    from worldplan.agent.config.reading import reading
     from worldplan.agent.data.dataset import read_dataset, read_spec
     from worldplan.agent.data.minari import minari_spec, read_minari
     from worldplan.agent.training.fit import TRIPLES_ALONE
@@ -89,7 +90,8 @@ def fit(
         episodes, recorded = read_minari(name), minari_spec(name)
     else:
         file = Path(dataset)
-        episodes, recorded = read_dataset(file), read_spec(file)
+        with reading(file):
+            episodes, recorded = read_dataset(file), read_spec(file)
     with new_run_dir(config) as run_dir:
         console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
         train_model(config, episodes, run_dir, updates, console, recorded)

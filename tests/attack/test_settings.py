@@ -98,7 +98,8 @@ plausible = st.lists(
         st.builds(
             "{}={}".format,
             st.sampled_from([name for name in NAMES if not name.startswith(_APART)]),
-            st.sampled_from(NUMBERS),
+            # Some that are larger are borne, but take minutes.
+            st.sampled_from([n for n in NUMBERS if n not in ("1000", "1e5")]),
         ),
     ),
     max_size=3,
@@ -107,7 +108,12 @@ plausible = st.lists(
 
 def trains_or_is_refused(overrides: list[str]) -> None:
     two = ["steps=2", "seed_steps=1", "eval_episodes=1", "final_episodes=1", "compile=off"]
-    kept = [word for word in SMALL if word.partition("=")[0] not in {w.split("=")[0] for w in two}]
+    # What makes a jepa small is no setting of another family; and a search of one round has others.
+    families = [word for word in overrides if word.startswith("model=") and word != "model=jepa"]
+    apart = {word.split("=")[0] for word in [*two, *overrides]}
+    apart |= {"planner.iterations"} if "planner=random_shooting" in overrides else set()
+    kept = [word for word in SMALL if word.split("=")[0] not in apart]
+    kept = [word for word in kept if not (families and word.startswith("model."))]
     config = attacked([*kept, *two, "env.kwargs.limit=3", *overrides])
     if config is None:
         return

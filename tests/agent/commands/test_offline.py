@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.commands import run
 from tests.helpers.settings import SMALL
 from worldplan.agent.commands.terminal import task_names
+from worldplan.agent.data.dataset import read_dataset
 
 SETTINGS = [word for word in SMALL if not word.startswith("agent.proposals")]
 
@@ -46,6 +47,22 @@ def test_mistakes_end_in_one_line(words: tuple[str, ...], answer: str) -> None:
     said = run(*words, code=1)
     assert answer in said
     assert said.count("\n") == 1
+
+
+def test_a_damaged_data_set_is_one_line(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.npz"
+    run("collect", "two-rooms", "--steps", 60, "--out", whole)
+    content = whole.read_bytes()
+    for i in range(0, len(content), max(1, len(content) // 12)):
+        damaged = tmp_path / "[bold] a.npz"
+        damaged.write_bytes(content[:i] + bytes([content[i] ^ 0xFF]) + content[i + 1 :])
+        try:
+            read_dataset(damaged)
+        except Exception:  # noqa: BLE001 (whatever it is)
+            said = run("fit", "two-rooms", damaged, f"run_dir={tmp_path / 'run'}", code=1)
+            assert said.count("\n") == 1
+            assert str(damaged) in said
+            assert not (tmp_path / "run").exists()
 
 
 def test_the_version_is_told() -> None:
