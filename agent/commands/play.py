@@ -51,6 +51,7 @@ def evaluate(
         result = play(
             agent, world, held_out_seeds(episodes), who,
             watch=lambda step: say(f"{actor}, {episodes} episodes, step {step}"),
+            longest=config.eval_max_steps,
         )  # fmt: skip
     world.close()
     sums = summary(result.returns, result.seeds)
@@ -120,7 +121,10 @@ def rollout(
         if video is not None and episodes > 1:
             film = video.with_stem(f"{video.stem}-{i}")
         steps: list[Step] = []
-        played.append(film_episode(agent, config.env, seed, film, acting, steps.append))
+        longest = config.eval_max_steps
+        played.append(
+            film_episode(agent, config.env, seed, film, acting, steps.append, longest=longest)
+        )
         length, total = len(steps), played[-1].reward.sum()
         console.print(f"episode {i}: return {shown(total)} in {length} steps  {film or ''}")
         if table is None:
