@@ -118,7 +118,8 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 
 def _unknown(name: str) -> str:
     said = f"no environment has the id {name!r}."
-    if module := module_of(name):
+    module = module_of(name)
+    if module is not None and module != "worldplan":  # its own are in `_OWN`
         there = is_installed(module)
         first = "The package that registers it is installed" if there else f"Install {module}"
         return f"{said} {first}; expected its module too: {module}:{name}"
