@@ -1,0 +1,35 @@
+"""README.md and docs/learning.md say what the committed results say."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def readme() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_up_to_date(readme: ModuleType) -> None:
+    pages = readme.pages()
+    assert {path.name for path in pages} == {"README.md", "learning.md"}
+    for path, text in pages.items():
+        assert path.read_text() == text, "run: python benchmarks/readme.py"
+
+
+def test_a_table_goes_between_its_marks(readme: ModuleType) -> None:
+    page = "before\n<!-- t -->\nold\n<!-- /t -->\nafter\n"
+    once = readme.filled(page, "t", ["| a |", "| b |"])
+    assert once == "before\n<!-- t -->\n\n| a |\n| b |\n\n<!-- /t -->\nafter\n"
+    assert readme.filled(once, "t", ["| a |", "| b |"]) == once
+    with pytest.raises(ValueError, match=r"expected the marks <!-- u --> and <!-- /u -->"):
+        readme.filled(page, "u", [])
