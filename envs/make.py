@@ -34,12 +34,15 @@ _NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothin
 _LARGEST_ACTION = 1e6  # a larger bound says that there is none
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
 _PICTURE = 1024  # numbers from which on a field of them is taken for a picture
-# This project's tasks, with time limits in frames. They are registered when one is made.
+# This project's tasks, with time limits in frames.
 _OWN = {
     "worldplan/Gusts-v0": ("worldplan.envs.tasks.gusts:Gusts", 40),
     "worldplan/Reach-v0": ("worldplan.envs.tasks.reach:Reach", 50),
     "worldplan/TwoRooms-v0": ("worldplan.envs.tasks.rooms:TwoRooms", 200),
 }
+# As is usual with Gymnasium: `import worldplan.envs`, then `gym.make` knows them.
+for _name, (_entry_point, _limit) in _OWN.items():
+    gym.register(_name, _entry_point, max_episode_steps=_limit)
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
@@ -98,9 +101,6 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
             kwargs.setdefault("render_kwargs", _DM_CONTROL_CAMERA)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
-    if name in _OWN and name not in gym.registry:
-        entry_point, limit = _OWN[name]
-        gym.register(name, entry_point, max_episode_steps=limit)
     try:
         gym.spec(name)
     except gym.error.Error as error:
@@ -119,11 +119,11 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 def _unknown(name: str) -> str:
     said = f"no environment has the id {name!r}."
     module = module_of(name)
-    if module is not None and module != "worldplan":  # its own are in `_OWN`
+    if module is not None and module != "worldplan":  # whose own are known
         there = is_installed(module)
         first = "The package that registers it is installed" if there else f"Install {module}"
         return f"{said} {first}; expected its module too: {module}:{name}"
-    by_lower = {known.lower(): known for known in [*gym.registry, *_OWN]}
+    by_lower = {known.lower(): known for known in gym.registry}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     names = " or ".join(repr(by_lower[match]) for match in near)
     hint = (

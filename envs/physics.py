@@ -9,6 +9,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from worldplan.envs.rewards import task_state_of
@@ -27,7 +28,7 @@ def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] |
     return (model, data) if known else None
 
 
-class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
+class ObserveState(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Replaces the observation by MuJoCo's state (S,).
 
     The state is `mjSTATE_FULLPHYSICS` (time, positions, velocities, activations), followed by the
@@ -39,6 +40,7 @@ class ObserveState(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        RecordConstructorArgs.__init__(self, name=name)
         super().__init__(env)
         self.name = name
         self.observation_space = spaces.Box(-np.inf, np.inf, self._state().shape, np.float64)

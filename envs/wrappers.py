@@ -10,6 +10,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from worldplan.envs.precision import warn_if_too_fine
@@ -30,7 +31,7 @@ class EnvironmentFault(RuntimeError):
     """The simulation failed: a non-finite observation or reward, or an unstable simulator."""
 
 
-class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
+class ActionRepeat(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Repeats each action for `repeat` frames, or to the episode's end, and sums the rewards.
 
     Raises:
@@ -38,6 +39,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], repeat: int) -> None:
+        RecordConstructorArgs.__init__(self, repeat=repeat)
         super().__init__(env)
         self.repeat = repeat
 
@@ -66,7 +68,7 @@ class Rescale:
         return np.clip(rescaled, self._inner.low, self._inner.high)
 
 
-class Flat(gym.Wrapper[Array, Array, Any, Any]):
+class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
     """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
 
     Dict observations are concatenated in the order of their space, which Gymnasium sorts by key.
@@ -80,6 +82,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str, max_episode_steps: int | None) -> None:
+        RecordConstructorArgs.__init__(self, name=name, max_episode_steps=max_episode_steps)
         super().__init__(env)
         self.name = name
         self.max_episode_steps = max_episode_steps
