@@ -69,8 +69,8 @@ class SimulatorModel(Model):
         """Copies the environment of the spec.
 
         Raises:
-            ValueError: the spec has no config, the config does not observe the state, or the
-                reward cannot be computed from the state.
+            ValueError: the spec has no config, the config does not observe the state, it
+                makes another environment now, or the reward cannot be computed from the state.
         """
         super().__init__(spec)
         if spec.config is None or spec.config.observe != "state":
@@ -79,7 +79,7 @@ class SimulatorModel(Model):
                 "spec of one made by an EnvConfig with observe=state"
             )
         self.simulator = simulator = Simulator(spec.config, config.threads)
-        assert simulator.spec == spec, "the same config gives the same spec"
+        spec.check_same(simulator.spec)  # a package may have been changed since
         self.context = 1
         self.embedding_dim = self.feature_dim = simulator.state_dim
         self.latent_dim = self.noise_dim = simulator.uniform_dim
