@@ -24,7 +24,7 @@ class MPPIConfig(PlannerConfig):
 
     kind: Literal["mppi"] = "mppi"
     # The cost is divided by it, as in Williams et al. TD-MPC2 multiplies by its temperature, 0.5.
-    temperature: float = Field(default=2.0, gt=0.0, le=1e6)
+    temperature: float = Field(default=2.0, gt=0.0, le=1e12)
 
 
 class MPPI(Planner[MPPIConfig]):
