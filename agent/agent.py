@@ -198,13 +198,14 @@ class Agent:
         self.controller.goal = None
         self.controller.objective = DecodedCost(cost, decode)
 
-    def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def act(self, observation: npt.ArrayLike, *, scaled: bool = False) -> npt.NDArray[np.float32]:
         """Best action in [-1, 1] for one observation (D,) or a batch (B, D).
 
-        Plans from where the last call left off; call `reset` where an episode starts.
+        Plans from where the last call left off; call `reset` where an episode starts. `scaled`
+        actions are within the environment's own bounds: it was not made by `make_env`.
 
         Raises:
-            ValueError: an observation of another shape, or one that is not finite.
+            ValueError: an observation of another shape, or not finite; or bounds are not known.
         """
         shape = self.spec.observation.shape
         # A copy, always laid out alike: products of other layouts are rounded otherwise.
@@ -219,8 +220,8 @@ class Agent:
                 f"{len(batch)}; call reset() before the number of environments changes"
             )
         action, self._state, _ = actor.act(batch, self._state, self._generator)
-        found: npt.NDArray[np.float32] = action.numpy().copy()
-        return found.reshape(*x.shape[: x.ndim - len(shape)], self.spec.action.size)
+        found = action.numpy().reshape(*x.shape[: x.ndim - len(shape)], -1).copy()
+        return self.spec.action.scaled(found) if scaled else found
 
     def reset(self, mask: npt.ArrayLike | None = None, *, seed: int = 0) -> None:
         """Forgets the last episode: of all, and the same seed then gives the same actions.

@@ -97,6 +97,20 @@ class ActionSpec:
     low: tuple[float, ...] | None = None  # (A,) of the environment
     high: tuple[float, ...] | None = None
 
+    def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions (..., A) in [-1, 1], mapped to the environment's own bounds.
+
+        Raises:
+            ValueError: the bounds are not known.
+        """
+        if self.low is None or self.high is None:
+            raise ValueError(
+                "the bounds of the environment's actions are not known; expected the agent of a "
+                "run that was trained since they are saved"
+            )
+        low, high = (np.asarray(bound, np.float32) for bound in (self.low, self.high))
+        return np.clip(low + (high - low) * (action + 1) / 2, low, high)
+
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
