@@ -211,7 +211,16 @@ def load_optimizer(
         for key, value in saved.items():
             if isinstance(value, list) and isinstance(group.get(key), tuple):
                 saved[key] = tuple(value)
+            own = group.get(key)
+            if isinstance(own, float | tuple) and (type(saved[key]) is not type(own)):
+                raise ValueError(
+                    f"expected {own!r} or alike as the optimiser's {key}, got {value!r}"
+                )
     optimizer.load_state_dict(content)
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if not isinstance(value, Tensor) or value.shape not in (parameter.shape, ()):
+                raise ValueError(f"the optimiser's {key} does not fit weights {parameter.shape}")
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -5,11 +5,17 @@ same numbers, and equal runs give equal files.
 """
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
+from typing import Any
+
+from worldplan.agent.data.atomic import written_whole
+
+CURVES = "curve.csv", "episodes.csv", "diagnostics.csv"  # those of a training run
 
 
 class Curve:
@@ -67,6 +73,26 @@ def read_curve(path: Path) -> list[dict[str, float]]:
     return _parse(path, _lines(path))
 
 
+def mark(path: Path) -> list[Any]:
+    """Where a curve ends now, and a digest of it, for a checkpoint, as JSON."""
+    content = path.read_bytes() if path.exists() else b""
+    return [len(content), hashlib.blake2b(content, digest_size=32).hexdigest()]
+
+
+def cut_back(path: Path, where: Any) -> bool:
+    """Removes what was written after a `mark`. False if what came before it has been changed."""
+    content = path.read_bytes() if path.is_file() else b""
+    if not (isinstance(where, list) and where and type(where[0]) is int and where[0] >= 0):
+        return False
+    head = content[: where[0]]
+    if [len(head), hashlib.blake2b(head, digest_size=32).hexdigest()] != where:
+        return False
+    if len(head) < len(content):
+        with written_whole(path) as draft:
+            draft.write_bytes(head)
+    return True
+
+
 def _text(value: float) -> str:
     # Converted, because the repr of NumPy's numbers contains their type.
     return repr(int(value) if isinstance(value, Integral) else float(value))
@@ -80,8 +106,11 @@ def _line(values: Iterable[str]) -> str:
 
 def _lines(path: Path) -> list[str]:
     """Complete lines, with their ends: a killed run may leave a part of a line."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [line for line in file if line.endswith("\n")]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [line for line in file if line.endswith("\n")]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no curve: {error}") from error
 
 
 def _parse(path: Path, lines: list[str]) -> list[dict[str, float]]:

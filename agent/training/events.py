@@ -114,9 +114,12 @@ class Listeners(Listener):
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.all, self.guard = list(listeners), guard
+        self.started: list[Listener] = []
 
     def on_start(self, run: Run) -> None:
-        self._send("on_start", run)
+        for listener in self.all:
+            self._tell(listener, "on_start", run)
+            self.started.append(listener)
 
     def on_step(self, event: StepEvent) -> None:
         self._send("on_step", event)
@@ -138,10 +141,13 @@ class Listeners(Listener):
 
     def on_end(self) -> None:
         with ExitStack() as stack:  # each of them ends, whatever another one raises
-            for listener in reversed(self.all):
+            for listener in reversed(self.started):
                 stack.callback(listener.on_end)
 
     def _send(self, method: str, *event: Any) -> None:
         for listener in self.all:
-            with nullcontext() if listener.returns_soon else self.guard():
-                getattr(listener, method)(*event)
+            self._tell(listener, method, *event)
+
+    def _tell(self, listener: Listener, method: str, *event: Any) -> None:
+        with nullcontext() if listener.returns_soon else self.guard():
+            getattr(listener, method)(*event)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
+from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint, foreign, restore
 from worldplan.agent.training.base import Training
+from worldplan.agent.training.curve import CURVES, cut_back, mark
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import Listener
 from worldplan.envs import EnvironmentFault, EnvironmentSpec
@@ -104,6 +109,7 @@ class Resumable(Training):
             },
             "stop": self.stop,
             "clock": self.clock,
+            "curves": {name: mark(self.run_dir / name) for name in CURVES} if self.step else {},
         }  # fmt: skip
         self.replay.flush()
         path = checkpoint.save(folder, self.step, tensors, state)
@@ -112,7 +118,21 @@ class Resumable(Training):
 
     def _restore(self) -> None:
         """Inverse of `write`."""
-        tensors, state = checkpoint.read(checkpoint.find(self.run_dir))
+        found = checkpoint.find(self.run_dir)
+        with reading(found):
+            tensors, state = checkpoint.read(found)
+            self._set(tensors, state)
+            self.check_finite()
+        curves = state.get("curves")  # checkpoints from before there were marks have none
+        for name, where in curves.items() if isinstance(curves, dict) else ():
+            if name in CURVES and not cut_back(self.run_dir / name, where):
+                warnings.warn(
+                    f"{self.run_dir / name} was changed or lost after the checkpoint was written; "
+                    "the run goes on as it would have, but this file is not that of the whole run",
+                    stacklevel=2,
+                )
+
+    def _set(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         restore.read_spec(state, self.config).check_same(self.agent.spec)
         self.agent.load_weights(tensors)
         restore.load_learner_state(self.learner, tensors, state["optimizer"])
@@ -124,6 +144,13 @@ class Resumable(Training):
         counters = restore.read_counters(state["counters"], whole, real)
         self.step = self.saved_step = counters["step"]
         self.episode, self.updates_due = counters["episode"], counters["debt"]
+        c = self.config
+        most = c.updates_per_step * (c.seed_steps + c.num_envs) + 1
+        if self.step > c.steps + c.num_envs or self.updates_due > most:
+            raise ValueError(
+                f"expected at most {c.steps:,} steps and {most:,.0f} updates that are due, got "
+                f"{self.step:,} and {self.updates_due:,.0f}"
+            )
         self.learner.updates = counters["updates"]
         # Formats 1 and 2 have neither of these.
         self.evaluation_due = state["counters"].get("evaluation_due") is True

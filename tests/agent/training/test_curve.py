@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worldplan.agent.training.curve import Curve, read_curve
+from worldplan.agent.training.curve import Curve, cut_back, mark, read_curve
 
 
 def row(step: int) -> dict[str, float]:
@@ -106,4 +106,27 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
+        read_curve(tmp_path / "curve.csv")
+
+
+def test_a_curve_is_cut_back_to_its_mark_or_known_to_be_another(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    assert cut_back(path, mark(path))
+    curve = Curve(path)
+    curve.append(row(10))
+    there = mark(path)
+    text = path.read_text()
+    curve.append(row(10))  # an evaluation that was made up for, before a kill
+    assert cut_back(path, there)
+    assert path.read_text() == text
+    for changed in ("", text[:-1], text.replace("10", "11"), "x" + text):
+        path.write_text(changed)
+        assert not cut_back(path, there)
+    for wrong in (None, [], ["x"], [-1, "x"], {}):
+        assert not cut_back(path, wrong)
+
+
+def test_what_is_no_text_is_no_curve(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_bytes(b"step\n\xff\n")
+    with pytest.raises(ValueError, match="is no curve"):
         read_curve(tmp_path / "curve.csv")
