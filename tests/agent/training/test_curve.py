@@ -122,7 +122,8 @@ def test_a_curve_is_cut_back_to_its_mark_or_known_to_be_another(tmp_path: Path) 
     for changed in ("", text[:-1], text.replace("10", "11"), "x" + text):
         path.write_text(changed)
         assert not cut_back(path, there)
-    for wrong in (None, [], ["x"], [-1, "x"], {}):
+    others: list[Any] = [None, [], ["x"], [-1, "x"], {}]
+    for wrong in others:
         assert not cut_back(path, wrong)
 
 
