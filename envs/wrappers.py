@@ -35,7 +35,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Repeats each action for `repeat` frames, or to the episode's end, and sums the rewards.
 
     Raises:
-        ValueError: a reward is not a single number.
+        ValueError: a reward is not a single number, or `step` returns no five parts.
     """
 
     def __init__(self, env: gym.Env[Any, Any], repeat: int) -> None:
@@ -47,7 +47,8 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         total = 0.0
         for _ in range(self.repeat):
             # A copy, because some environments change the action that they get.
-            observation, reward, terminated, truncated, info = self.env.step(np.copy(action))
+            answer = _parts("step", self.env.step(np.copy(action)), 5)
+            observation, reward, terminated, truncated, info = answer
             total += _number(reward)
             if terminated or truncated:
                 break
@@ -105,12 +106,13 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
     ) -> tuple[Array, dict[str, Any]]:
         self._steps, self._over = 0, False
         try:
-            observation, info = self.env.reset(seed=seed, options=options)
+            answer = self.env.reset(seed=seed, options=options)
         except _physics_errors() as error:
             raise self._fault(str(error)) from error
         warnings = self._mujoco_warnings()
         if warnings is not None:
             warnings[:] = 0  # MuJoCo counts since its last reset, which an environment may skip
+        observation, info = _parts("reset", answer, 2)
         return self._flatten(observation), info
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -196,9 +198,23 @@ def parts_of(space: spaces.Space[Any], name: str = "") -> tuple[tuple[str, int],
     return tuple(found for key, part in inner.items() for found in parts_of(part, f"{above}{key}"))
 
 
+def _parts(method: str, answer: Any, count: int) -> tuple[Any, ...]:
+    """What `reset` or `step` returned. Raises ValueError if it is no tuple of that many parts."""
+    if isinstance(answer, tuple | list) and len(answer) == count:
+        return tuple(answer)
+    shown = f"{len(answer)} parts" if isinstance(answer, tuple | list) else type(answer).__name__
+    expected = "observation, reward, terminated, truncated, info"
+    if method == "reset":
+        expected = "observation, info"
+    raise ValueError(
+        f"expected `{method}` of the environment to return ({expected}), as Gymnasium's do, got "
+        f"{shown}"
+    )
+
+
 def _number(reward: Any) -> float:
     try:
-        if np.ndim(reward) == 0:
+        if np.ndim(reward) == 0 and not isinstance(reward, str | bytes):
             return float(reward)
     except (TypeError, ValueError):
         pass

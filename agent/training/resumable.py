@@ -45,6 +45,7 @@ class Resumable(Training):
         self.updates_due = 0.0
         self.evaluation_due = False
         self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
+        self.refused = False  # before its first step: it leaves no folder
         self.unsaved = False  # since the latest checkpoint, of this step:
         self.saved_step = 0
         self.began = time.perf_counter()
@@ -76,7 +77,8 @@ class Resumable(Training):
         """Saves up to the last whole step, where an error leaves one; notes how to go on."""
         elsewhere = foreign.origin(error) is not None
         if self.new and not self.step and not isinstance(error, KeyboardInterrupt):
-            return run_folder.discard(self.run_dir)  # nothing is lost, and the name is free again
+            self.refused = True  # nothing is lost, and the name will be free again
+            return
         if self.unsaved and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
             try:
                 self.write(self.run_dir)
@@ -88,6 +90,14 @@ class Resumable(Training):
             + (", and diverges again if it is resumed" if diverged else "")
             + f"; resume by: worldplan train --resume {self.run_dir}"
         )
+
+    def end(self) -> None:
+        """Ends the listeners, and removes the folder of a run that was refused."""
+        try:
+            self.listeners.on_end()  # they may still have files to write
+        finally:
+            if self.refused:
+                run_folder.discard(self.run_dir)
 
     def write(self, folder: Path) -> Path:
         """Saves everything that the next step depends on, between episodes."""

@@ -107,7 +107,7 @@ class Trainer(Resumable):
                 self.rescue(error)
                 raise
             finally:
-                self.listeners.on_end()
+                self.end()
 
     def _collect(self) -> None:
         """Plays episodes in all environments, from a common reset to a checkpoint or the end."""

@@ -1,0 +1,48 @@
+"""Misbehaving environments: learned from, or refused in one line. Never anything else.
+
+An exception of an environment's own code is the user's: its traceback is shown, and one line.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.helpers.attack import zoo
+from tests.helpers.settings import SMALL
+from worldplan.agent.commands.main import app
+from worldplan.agent.training.checkpoint import find, read
+
+RAISE = "reset raises", "step raises", "close raises"
+STEPS = ["steps=12", "seed_steps=6", "eval_episodes=1", "final_episodes=1", "eval_max_steps=5"]
+
+
+@pytest.mark.parametrize("how", [*zoo.REFUSED, *zoo.LEARNS, *zoo.EITHER])
+def test_it_is_learned_from_or_refused_in_one_line(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = "worldplan.agent.experiments.report.run_curve.plot_curve"
+    monkeypatch.setattr(nothing, lambda run_dir: None)
+    run_dir = tmp_path / "run"
+    words = ["train", "--env", "attack.zoo:Odd-v0", f"env.kwargs.how={how}", f"run_dir={run_dir}"]
+    done = CliRunner().invoke(app, [*words, *SMALL, *STEPS])
+    warning = "worldplan: warning: "
+    said = [line for line in done.stderr.splitlines() if line and not line.startswith(warning)]
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    if done.exit_code == 0:
+        assert how not in zoo.REFUSED
+        tensors, state = read(find(run_dir))
+        assert state["counters"]["step"] >= 12
+        assert all(np.isfinite(v.numpy()).all() for k, v in tensors.items() if "random" not in k)
+        return
+    assert done.exit_code == 1
+    assert how not in zoo.LEARNS, done.stderr
+    lines = [line for line in said if line.startswith("worldplan: ")]
+    assert len(lines) == 1, done.stderr
+    assert "--debug shows" not in done.stderr
+    if how in RAISE:
+        assert "attack/zoo.py" in done.stderr
+        assert "the environment raised" in lines[0]
+    else:
+        assert said == lines, done.stderr
