@@ -82,7 +82,8 @@ def test_two_runs_of_the_same_second_get_two_folders(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal, "folder_name", lambda *parts: "toy-0")
-    assert [str(new_run_dir(resolve(toy, []))) for _ in range(2)] == ["runs/toy-0", "runs/toy-0-2"]
+    with new_run_dir(resolve(toy, [])) as first, new_run_dir(resolve(toy, [])) as second:
+        assert [str(first), str(second)] == ["runs/toy-0", "runs/toy-0-2"]
 
 
 def test_a_folder_is_made_whole(tmp_path: Path) -> None:
