@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, the toy environments, and a configuration small enough."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,9 @@ from tests.helpers.settings import HELPERS, SMALL
 
 # The user's list of environments that were made stays as it is.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+
+if hasattr(signal, "SIGHUP"):  # as in a terminal, under `nohup pytest` too
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 torch.set_num_threads(1)
 sys.path.append(HELPERS)

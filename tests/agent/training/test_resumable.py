@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +72,6 @@ def test_a_hanging_evaluation_is_left_and_made_up_for(
     assert steps == [48, 60, 72, 84, 96, 108, 120]
 
 
-@pytest.fixture
-def not_nohup() -> Iterator[None]:
-    """SIGHUP as in a terminal."""
-    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, former)
-
-
-@pytest.mark.usefixtures("not_nohup")
 def test_a_burst_of_updates_is_left_and_made_up_for(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
