@@ -201,7 +201,7 @@ def load_optimizer(
     """Inverse of `optimizer_tensors`, bit for bit; other entries of `tensors` are ignored.
 
     Raises:
-        ValueError: the optimizer has other parameter groups.
+        ValueError: the optimizer has other parameter groups, or another state.
         KeyError: tensors are missing.
     """
     content = unflatten(state, tensors)
@@ -217,6 +217,10 @@ def load_optimizer(
                     f"expected {own!r} or alike as the optimiser's {key}, got {value!r}"
                 )
     optimizer.load_state_dict(content)
+    kept = {frozenset(values) for values in optimizer.state.values()}
+    if len(kept) > 1:
+        names = " or ".join(", ".join(sorted(names)) for names in kept)
+        raise ValueError(f"expected the optimiser to keep the same of all weights, got {names}")
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if not isinstance(value, Tensor) or value.shape not in (parameter.shape, ()):

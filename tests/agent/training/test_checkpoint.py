@@ -251,6 +251,17 @@ def test_an_optimizer_of_other_groups_is_refused() -> None:
         checkpoint.load_optimizer("o", two, tensors, state)
 
 
+def test_an_optimizer_that_lost_a_part_of_its_state_is_refused() -> None:
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(net.parameters())
+    train(nn.Sequential(net), optimizer, 2, seed=0)
+    tensors, state = checkpoint.optimizer_tensors("o", optimizer)
+    del state["state"]["1"]["exp_avg"]
+    fresh = torch.optim.Adam(net.parameters())
+    with pytest.raises(ValueError, match="keep the same of all weights"):
+        checkpoint.load_optimizer("o", fresh, tensors, state)
+
+
 def test_restored_random_numbers_continue(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rng.integers(9, size=3, dtype=np.int32)  # leaves half a draw buffered
