@@ -1,26 +1,18 @@
 """benchmarks/suite.py: all combinations are run, cut-off runs go on, small files are kept."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.scripts import script
 
 
 @pytest.fixture(scope="module")
 def suite() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("suite", ROOT / "benchmarks" / "suite.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["suite"] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    return script("suite")
 
 
 def test_the_first_seed_of_everything_comes_first(suite: ModuleType, tmp_path: Path) -> None:
