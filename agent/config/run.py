@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from worldplan.agent.agent import AgentConfig
 from worldplan.agent.data.replay import ReplayConfig
 from worldplan.agent.learning.compiling import Compile, Device, Precision
 from worldplan.envs import EnvConfig
+
+Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Count = Annotated[int, Field(ge=1, le=1024)]  # of what is held side by side
 
 
 class RunConfig(BaseModel):
@@ -22,49 +25,33 @@ class RunConfig(BaseModel):
     env: EnvConfig
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of all random numbers of the run")
     run_dir: Path | None = Field(default=None, description="default: runs/TASK-SEED-DATE")
-    steps: int = Field(default=50_000, ge=1, le=1_000_000_000, description="decisions to train for")
+    steps: Steps = Field(default=50_000, description="decisions to train for")
     solved: float | None = Field(
         default=None, description="stop once every evaluation episode reaches this return"
     )
-    num_envs: int = Field(
-        default=1, ge=1, le=1024, description="environments that are stepped as one batch"
-    )
-    seed_steps: int = Field(
-        default=1000, ge=1, le=1_000_000_000, description="random decisions at the start"
-    )
+    num_envs: Count = Field(default=1, description="environments that are stepped as one batch")
+    seed_steps: Steps = Field(default=1000, description="random decisions at the start")
     updates_per_step: float = Field(
         default=1.0, ge=0, le=1000, description="gradient updates per decision"
     )
-    eval_interval: int = Field(
+    eval_interval: Steps = Field(
         default=0,
-        ge=1,
-        le=1_000_000_000,
         description="decisions between evaluations; default: steps / 10",
     )
-    eval_episodes: int = Field(
-        default=3, ge=1, le=1024, description="held-out episodes per evaluation"
-    )
-    final_episodes: int = Field(
-        default=10, ge=1, le=1024, description="in the evaluation at the end"
-    )
-    eval_max_steps: int | None = Field(
+    eval_episodes: Count = Field(default=3, description="held-out episodes per evaluation")
+    final_episodes: Count = Field(default=10, description="in the evaluation at the end")
+    eval_max_steps: Steps | None = Field(
         default=None,
-        ge=1,
-        le=1_000_000_000,
         description="decisions after which a held-out episode is cut; default: the environment's "
         "time limit, or 1000 if it has none",
     )
-    checkpoint_interval: int = Field(
+    checkpoint_interval: Steps = Field(
         default=0,
-        ge=1,
-        le=1_000_000_000,
         description="decisions between checkpoints, at the end of an episode; default: steps / 10. "
         "An episode that lasts beyond the time limit, or 1000 decisions, is cut there",
     )
-    log_interval: int = Field(
+    log_interval: Steps = Field(
         default=0,
-        ge=1,
-        le=1_000_000_000,
         description="decisions between logged metrics; default: steps / 50",
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
