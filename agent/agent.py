@@ -22,6 +22,7 @@ from torch import Tensor
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.actors import (
     AgentActor,
+    Noise,
     PlanningActor,
     PolicyActor,
     RandomActor,
@@ -46,9 +47,7 @@ class AgentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
-    proposals: int = Field(
-        default=16, ge=0, le=10_000, description="plans that the policy proposes"
-    )
+    proposals: int = Field(default=16, ge=0, le=10_000, description="the policy's plans")
     terminal_value: bool = Field(
         default=True, description="the policy's value follows a plan's rewards; false: nothing does"
     )
@@ -57,6 +56,9 @@ class AgentConfig(BaseModel):
         ge=0,
         lt=1,
         description="correlation of exploration noise from decision to decision; 0: white noise",
+    )
+    noise_min_std: float = Field(
+        default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"
@@ -146,13 +148,11 @@ class Agent:
         Raises:
             ValueError: no such actor, or a policy where none was learned.
         """
-        correlation = self.config.noise_correlation if explore else 0.0
+        noise = Noise(self.config.noise_min_std, self.config.noise_correlation)
         makers: dict[str, Callable[[Controller], AgentActor]] = {
-            "planner": partial(
-                PlanningActor, explore=explore, correlation=correlation, explain=explain
-            ),
+            "planner": partial(PlanningActor, noise=noise if explore else None, explain=explain),
             "policy": PolicyActor,
-            "random": partial(RandomActor, correlation=correlation),
+            "random": partial(RandomActor, correlation=noise.correlation if explore else 0.0),
             "zero": ZeroActor,
         }
         if name not in makers:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldplan.agent import Agent
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.calibration import coverage, embedding_pit
 from worldplan.envs import EnvConfig, make_vector

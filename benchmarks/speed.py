@@ -31,7 +31,7 @@ from worldplan.agent import Agent
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.atomic import write_json
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning.compiling import resolve
 from worldplan.envs import EnvironmentSpec
 

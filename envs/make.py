@@ -24,7 +24,7 @@ from gymnasium import spaces
 from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.rendering import backend
-from worldplan.envs.rendering.frames import frames_per_second
+from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector import VectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
@@ -68,8 +68,8 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
         raise
     decisions = None if frames is None else math.ceil(frames / config.action_repeat)
     flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
-    fps = frames_per_second(env, config.action_repeat)
-    flat.metadata = {**(env.metadata or {}), "render_fps": fps}
+    seconds, fps = seconds_per_frame(env), frames_per_second(env, config.action_repeat)
+    flat.metadata = {**(env.metadata or {}), "render_fps": fps, "seconds_per_frame": seconds}
     return flat
 
 

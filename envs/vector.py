@@ -22,7 +22,8 @@ class VectorEnv:
     Gymnasium's own vector environments step every copy at every call. Evaluation has to leave out
     those whose episode has ended. All returned arrays are copies.
 
-    `max_episode_steps` is the environment's time limit in decisions, None if unknown.
+    `max_episode_steps` is the environment's time limit in decisions, `seconds_per_frame` what it
+    simulates in one step of its own; None if unknown.
     """
 
     def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
@@ -31,6 +32,7 @@ class VectorEnv:
         self.num_envs = len(self._envs)
         self.spec = EnvironmentSpec.of(self._envs[0], config)
         self.max_episode_steps: int | None = self._envs[0].get_wrapper_attr("max_episode_steps")
+        self.seconds_per_frame: float | None = self._envs[0].metadata.get("seconds_per_frame")
         self._observations: Array = np.zeros(
             (self.num_envs, *self.spec.observation.shape), self.spec.observation.dtype
         )

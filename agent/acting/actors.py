@@ -77,25 +77,31 @@ class AgentActor(ABC):
         """Everything but remembering what was seen and done."""
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Exploration: noise as wide as the plan is unsure, but at least `min_std`.
+
+    TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
+    and wrong: it then plays the same bad episode again and again, and nothing new is learned.
+    """
+
+    min_std: float
+    correlation: float  # from decision to decision
+
+
 class PlanningActor(AgentActor):
     """Executes the first action of each plan.
 
-    `explore` adds noise with the standard deviation of the plan's first action (TD-MPC2). With
-    `correlation` it is correlated from decision to decision. Evaluations never set it. With
-    `explain` plans carry their predictions step by step and statistics of the search; they are
-    then made uncompiled in float32, which is slow.
+    `noise` is for training; evaluations never set it. With `explain` plans carry their
+    predictions step by step and statistics of the search; they are then made uncompiled in
+    float32, which is slow.
     """
 
     def __init__(
-        self,
-        controller: Controller,
-        *,
-        explore: bool = False,
-        correlation: float = 0.0,
-        explain: bool = False,
+        self, controller: Controller, *, noise: Noise | None = None, explain: bool = False
     ) -> None:
         super().__init__(controller)
-        self.explore, self.correlation, self.explain = explore, correlation, explain
+        self.noise, self.explain = noise, explain
 
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
@@ -106,9 +112,10 @@ class PlanningActor(AgentActor):
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain)
         plan.check()
         action = plan.action
-        if self.explore:
-            state = state.explore(self.correlation, generator)
-            action = c.planner.actions.executable(action + plan.std[:, 0] * state.noise)
+        if self.noise is not None:
+            state = state.explore(self.noise.correlation, generator)
+            std = plan.std[:, 0].clamp(min=self.noise.min_std)
+            action = c.planner.actions.executable(action + std * state.noise)
         return action, replace(state, plan=plan_state), plan
 
 

@@ -12,7 +12,6 @@ Rows are numbered from the start of the run; row i is stored at i modulo R.
 """
 
 import warnings
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +19,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.rows import checked, row_dtype
 from worldplan.agent.data.storage import Ints, Storage
 from worldplan.envs import EnvironmentSpec
 
 
 class ReplayConfig(BaseModel):
-    """Size of the replay buffer."""
+    """Size of the replay buffer, and how it is sampled.
+
+    `capacity` counts rows, one per transition and one more per episode; None: as the run needs.
+    With a `recency` of 2 the newest a of N transitions make up sqrt(a / N) of a batch, so that what
+    has just gone wrong is soon learned from; with 1 all are sampled alike. (Wang & Ross 2019,
+    https://arxiv.org/abs/1906.04009, sample recent ones more often too, by another rule.)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # rows, one per transition and one more per episode; None: the number of steps of the run
     capacity: int | None = Field(default=None, ge=2, le=2_000_000_000)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """S windows; the sampled transition has index `before`. Float32, except `valid` (bool).
-
-    A position that is not valid lies before the start or after the end of the episode, or is not
-    recorded yet. It repeats the nearest observation of the window; action, reward and terminated
-    are 0.
-    """
-
-    observation: Tensor  # (S, before + H + 1, D)
-    action: Tensor  # (S, before + H, A)
-    reward: Tensor  # (S, before + H)
-    terminated: Tensor  # (S, before + H), 1 where the task terminated, not where it was truncated
-    valid: Tensor  # (S, before + H), whether the transition exists and is of the same episode
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on `device`."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+    recency: float = Field(default=1.0, ge=1, le=100)
 
 
 class Replay:
@@ -72,6 +57,7 @@ class Replay:
         capacity: int,
         slack: int,
         *,
+        recency: float = 1.0,
         resume: bool = False,
     ) -> None:
         """Makes new files in `directory`, or opens existing ones.
@@ -85,9 +71,7 @@ class Replay:
             FileNotFoundError: with `resume`, missing files.
         """
         if num_envs < 1 or slack < 0:
-            raise ValueError(
-                f"expected at least one stream and slack of at least 0, got {num_envs=}, {slack=}"
-            )
+            raise ValueError(f"expected num_envs >= 1 and slack >= 0, got {num_envs=}, {slack=}")
         if capacity < 2 * num_envs:
             raise ValueError(
                 f"expected a replay capacity of at least 2 rows for each of {num_envs} streams, "
@@ -95,6 +79,7 @@ class Replay:
             )
         self.directory = directory
         self.num_envs = num_envs
+        self._recency = recency
         self._keep = -(-capacity // num_envs)
         self._rows = self._keep + slack
 
@@ -172,7 +157,7 @@ class Replay:
         self._open[env] = not (terminated or truncated)
 
     def sample(self, rng: np.random.Generator, batch: int, before: int, after: int) -> Batch:
-        """Samples windows around transitions that are uniform over all stored ones.
+        """Samples windows around transitions, of all stored ones; see `ReplayConfig.recency`.
 
         Args:
             batch: S, number of windows.
@@ -264,16 +249,16 @@ class Replay:
         return np.maximum(oldest, 0, out=oldest)
 
     def _starts(self, rng: np.random.Generator, batch: int, oldest: Ints) -> tuple[Ints, Ints]:
-        """Stream and row (S,) of uniform transitions; rows without a transition are redrawn."""
-        ends = np.cumsum(np.maximum(self._head - 1 - oldest, 0))
-        shift = self._head - 1 - ends
-        env, row = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
-        todo: Ints | slice = slice(None)
-        missing = batch
+        """Stream and row (S,) of transitions; rows without a transition are redrawn."""
+        length = np.maximum(self._head - 1 - oldest, 0)
+        ends = np.cumsum(length)
+        env, row = np.zeros((2, batch), np.int64)
+        todo, missing = np.arange(batch), batch
         while missing:
             draw = rng.integers(ends[-1], size=missing)
             env[todo] = stream = np.searchsorted(ends, draw, side="right")
-            row[todo] = draw + shift[stream]
+            age = length[stream] * rng.random(missing) ** self._recency
+            row[todo] = self._head[stream] - 2 - age.astype(np.int64)
             todo = np.flatnonzero(~self._transition[env * self._rows + row % self._rows])
             missing = len(todo)
         return env, row

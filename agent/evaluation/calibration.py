@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.evaluation.diagnostics import encode_windows
 from worldplan.agent.evaluation.evaluate import Evaluation
 from worldplan.agent.models.world_model import WorldModel, imagine_step

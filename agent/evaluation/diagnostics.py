@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model, WorldModel, filter_context, imagine_step

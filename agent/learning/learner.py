@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning import losses
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads

@@ -14,7 +14,8 @@ from worldplan.agent.agent import Agent
 from worldplan.agent.config import memory
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved
-from worldplan.agent.data.replay import Batch, Replay
+from worldplan.agent.data.batch import Batch
+from worldplan.agent.data.replay import Replay
 from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
 from worldplan.agent.learning.compiling import resolve

@@ -178,5 +178,6 @@ class Resumable(Training):
             c.num_envs,
             capacity=c.replay.capacity or 2 * c.steps + 2 * c.num_envs,
             slack=2 * between,
+            recency=c.replay.recency,
             resume=resume,
         )

@@ -5,6 +5,7 @@ Shapes: B environments, D observation, A action.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ from worldplan.agent.training.listeners.progress import ProgressLine
 from worldplan.agent.training.listeners.tensorboard import TensorBoard
 from worldplan.agent.training.resumable import Resumable
 from worldplan.envs import make_vector
+
+# Seconds that a decision lasts: so few that one action changes little; in the presets, at least.
+_SHORT, _USUAL = 0.015, 0.03
 
 
 class Trainer(Resumable):
@@ -82,6 +86,12 @@ class Trainer(Resumable):
             console.print(
                 f"{config.env.id} has no time limit: held-out episodes are cut after "
                 f"{self.held_out.longest:,} decisions (eval_max_steps), others at a checkpoint"
+            )
+        frame, repeat = self.env.seconds_per_frame, config.env.action_repeat
+        if frame is not None and frame * repeat < _SHORT:
+            console.print(
+                f"a decision lasts {1000 * frame * repeat:g} ms, in which actions change little: "
+                f"env.action_repeat={math.ceil(_USUAL / frame)} may learn much faster"
             )
 
     def run(self) -> Evaluation:

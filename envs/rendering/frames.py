@@ -14,18 +14,24 @@ _USUAL = 30.0  # frames a second where an environment does not say
 _SLOWEST, _FASTEST = 0.01, 1e5  # that a film can be
 
 
+def seconds_per_frame(env: gym.Env[Any, Any]) -> float | None:
+    """Simulated seconds of a step: Gymnasium's MuJoCo tasks and dm_control's know, as `dt`."""
+    inner = env.unwrapped
+    exact = isinstance(inner, MujocoEnv) or getattr(inner, "physics", None) is not None
+    seconds = getattr(inner, "dt", None)
+    return float(seconds) if exact and _is_number(seconds) else None
+
+
 def frames_per_second(env: gym.Env[Any, Any], repeat: int = 1) -> float:
     """Frames a second that show an environment at its real speed, one each `repeat` of its steps.
 
-    It says so itself, as `metadata["render_fps"]`; 30 if it does not. For Gymnasium's MuJoCo
-    tasks and dm_control's that figure is rounded or wrong, and their `dt` is exact.
+    It says so itself, as `metadata["render_fps"]`; 30 if it does not. Where `seconds_per_frame`
+    is known that figure is rounded or wrong.
     """
-    inner, said = env.unwrapped, (env.metadata or {}).get("render_fps", _USUAL)
-    exact = isinstance(inner, MujocoEnv) or getattr(inner, "physics", None) is not None
+    said, seconds = (env.metadata or {}).get("render_fps", _USUAL), seconds_per_frame(env)
     fps = float(said) if _is_number(said) else _USUAL
-    seconds = getattr(inner, "dt", None)
-    if exact and _is_number(seconds):
-        fps = 1 / float(seconds)
+    if seconds is not None:
+        fps = 1 / seconds
     fps = round(min(max(fps / repeat, _SLOWEST), _FASTEST), 6)
     return int(fps) if fps.is_integer() else fps
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.helpers.acting import initial, take
 from worldplan.agent import Agent, AgentConfig
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.world_model import LearnedModel
 from worldplan.envs import ActionSpec, EnvironmentSpec
 from worldplan.planners import Plan
@@ -106,6 +106,15 @@ def test_exploring_adds_noise_within_bounds() -> None:
     torch.testing.assert_close(still, plan.action)
     assert not torch.equal(still, noisy)
     assert noisy.abs().max() <= 1
+
+
+def test_a_plan_that_is_sure_is_explored_all_the_same() -> None:
+    sure = {"kind": "cem", "min_std": 1e-3, "initial_std": 1e-3, "horizon": 2, "samples": 8}
+    for least, expected in ((0.0, 1e-3), (0.2, 0.2)):
+        a = agent(noise_min_std=least, planner={**sure, "iterations": 1, "elites": 4}, proposals=0)
+        noisy, plan = step(a, torch.zeros(4000, 3), explore=True)
+        assert plan is not None
+        assert (noisy - plan.action).std() == pytest.approx(expected, rel=0.1)
 
 
 def test_exploration_noise_keeps_its_size_and_its_direction() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.world_model import LearnedModel, Model
 from worldplan.envs import EnvConfig, EnvironmentSpec
 

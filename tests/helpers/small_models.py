@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPA, JEPAConfig

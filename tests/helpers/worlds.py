@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import rng
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
 
 D = 3

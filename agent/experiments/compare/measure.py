@@ -20,7 +20,8 @@ from worldplan.agent.acting.collect import store
 from worldplan.agent.acting.rollout import rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.data.replay import Batch, Replay
+from worldplan.agent.data.batch import Batch
+from worldplan.agent.data.replay import Replay
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.diagnostics import diagnose, filtered
 from worldplan.agent.evaluation.evaluate import evaluate

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from worldplan.agent.data.replay import Batch, Replay
+from worldplan.agent.data.batch import Batch
+from worldplan.agent.data.replay import Replay
 from worldplan.envs import EnvironmentSpec
 
 D, A = 4, 2  # observation: stream, episode, t, last action
@@ -115,21 +116,6 @@ def test_masks_at_start_and_end(tmp_path: Path) -> None:
     assert batch.valid.tolist() == [[False, False, True, False]]
     assert batch.terminated.tolist() == [[0, 0, 1, 0]]
     assert batch.observation[0, :, 2].tolist() == [0, 0, 0, 1, 1]
-
-
-def test_starts_are_uniform_over_transitions(tmp_path: Path) -> None:
-    replay = make(tmp_path, envs=3)
-    lengths = {(0, 0): 1, (0, 1): 9, (1, 0): 5, (1, 1): 1, (1, 2): 1, (1, 3): 1}
-    worlds = [World(replay, 0), World(replay, 1)]  # stream 2 has nothing
-    for (env, _), length in lengths.items():
-        worlds[env].episode(length)
-    draws = 18_000
-    x = replay.sample(np.random.default_rng(0), draws, 0, 1).observation[:, 0, :3]
-    starts, counts = np.unique(x, axis=0, return_counts=True)
-    count = sum(lengths.values())
-    assert len(starts) == count == replay.transitions
-    chi_square = ((counts - draws / count) ** 2 / (draws / count)).sum()
-    assert chi_square < 45  # 17 degrees of freedom: 0.9998
 
 
 def test_a_full_ring_buffer_drops_the_oldest_rows(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.helpers.small_models import rng
 from tests.helpers.worlds import World, batch
 from worldplan.agent.config.overrides import resolve
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.evaluation.calibration import (
     band_coverage,
     coverage,

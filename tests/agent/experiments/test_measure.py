@@ -12,7 +12,7 @@ from worldplan.agent.acting.actors import ConstantCostActor
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.experiments.compare.grid import (

@@ -12,7 +12,7 @@ from tests.helpers.small_models import (
     train,
     window,
 )
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.world_model import imagine_step
 
 CHAIN = torch.tensor([1.0, -2.0, 3.0])

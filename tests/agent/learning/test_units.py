@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.helpers.small_models import make, noise_batch, rng
 from worldplan.agent.agent import Agent, AgentConfig
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning.units import RewardUnit
 from worldplan.agent.models.bins import Bins
 from worldplan.agent.models.networks import Normaliser

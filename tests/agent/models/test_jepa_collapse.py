@@ -14,7 +14,7 @@ from tests.helpers.small_models import (
     train,
     window,
 )
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose
 
 

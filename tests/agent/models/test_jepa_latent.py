@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import LATENTS, JEPALearner, make, rng, train, window
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.evaluation.diagnostics import diagnose
 from worldplan.agent.models.world_model import imagine
 

@@ -19,7 +19,8 @@ from tests.helpers.small_models import (
     window,
 )
 from worldplan.agent.agent import Agent, AgentConfig
-from worldplan.agent.data.replay import Batch, Replay
+from worldplan.agent.data.batch import Batch
+from worldplan.agent.data.replay import Replay
 from worldplan.agent.evaluation.diagnostics import diagnose
 from worldplan.envs import EnvironmentSpec
 

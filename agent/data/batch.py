@@ -1,0 +1,31 @@
+"""What a learner is given: windows of consecutive transitions.
+
+Shapes: S windows, H transitions from a window's start on, D observation, A action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """S windows; the sampled transition has index `before`. Float32, except `valid` (bool).
+
+    A position that is not valid lies before the start or after the end of the episode, or is not
+    recorded yet. It repeats the nearest observation of the window; action, reward and terminated
+    are 0.
+    """
+
+    observation: Tensor  # (S, before + H + 1, D)
+    action: Tensor  # (S, before + H, A)
+    reward: Tensor  # (S, before + H)
+    terminated: Tensor  # (S, before + H), 1 where the task terminated, not where it was truncated
+    valid: Tensor  # (S, before + H), whether the transition exists and is of the same episode
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))

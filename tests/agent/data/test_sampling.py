@@ -1,0 +1,40 @@
+"""Which transitions a batch is made of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.agent.data.test_replay import World, make
+from worldplan.agent.data.replay import Replay
+from worldplan.envs import EnvironmentSpec
+
+
+def test_starts_are_uniform_over_transitions(tmp_path: Path) -> None:
+    replay = make(tmp_path, envs=3)
+    lengths = {(0, 0): 1, (0, 1): 9, (1, 0): 5, (1, 1): 1, (1, 2): 1, (1, 3): 1}
+    worlds = [World(replay, 0), World(replay, 1)]  # stream 2 has nothing
+    for (env, _), length in lengths.items():
+        worlds[env].episode(length)
+    draws = 18_000
+    x = replay.sample(np.random.default_rng(0), draws, 0, 1).observation[:, 0, :3]
+    starts, counts = np.unique(x, axis=0, return_counts=True)
+    count = sum(lengths.values())
+    assert len(starts) == count == replay.transitions
+    chi_square = ((counts - draws / count) ** 2 / (draws / count)).sum()
+    assert chi_square < 45  # 17 degrees of freedom: 0.9998
+
+
+@pytest.mark.parametrize(("recency", "of_newest"), [(1.0, 0.01), (2.0, 0.1), (4.0, 0.316)])
+def test_recent_transitions_are_sampled_more_often(
+    tmp_path: Path, recency: float, of_newest: float
+) -> None:
+    replay = Replay(tmp_path, EnvironmentSpec.vectors(1, 1), 2, 4000, 10, recency=recency)
+    for env in range(2):
+        replay.begin(env, [0.0])
+        for t in range(1000):
+            replay.add(env, [0.0], t, False, False, [0.0])
+    when = replay.sample(np.random.default_rng(0), 40_000, 0, 1).reward[:, 0]
+    assert (when >= 990).float().mean() == pytest.approx(of_newest, rel=0.1)
+    assert when.min() == 0
+    assert when.max() == 999
