@@ -118,7 +118,7 @@ class EnvironmentSpec:
 
     `config` is the one that made the environment, if it is known. A model that simulates the
     environment needs it. `id` is the environment's own, with its version; `packages` are names and
-    versions of those that it comes from.
+    versions of those that it comes from. `sets_goals`: it has a `goal_observation` to be reached.
     """
 
     observation: ObservationSpec
@@ -126,6 +126,7 @@ class EnvironmentSpec:
     config: EnvConfig | None = None
     id: str | None = None
     packages: tuple[tuple[str, str], ...] | None = None
+    sets_goals: bool | None = None
 
     @classmethod
     def vectors(
@@ -149,7 +150,8 @@ class EnvironmentSpec:
         action = ActionSpec(inner.shape[0], "box", _numbers(inner.low), _numbers(inner.high))
         known = env.unwrapped.spec
         name = None if known is None else known.id
-        return cls(observation, action, config, name, _packages(env.unwrapped))
+        goals = env.has_wrapper_attr("goal_observation")
+        return cls(observation, action, config, name, _packages(env.unwrapped), goals)
 
     def check_same(self, now: EnvironmentSpec, of: str = "training") -> None:
         """Checks that an environment is the one that this spec is of.
@@ -190,7 +192,8 @@ class EnvironmentSpec:
         """Inverse of `to_json`."""
         observation, action = ({k: _tuple(v) for k, v in saved[part].items()} for part in _PARTS)
         spec = ObservationSpec(**observation), ActionSpec(**action)
-        return cls(*spec, config, saved.get("id"), _tuple(saved.get("packages")))
+        packages = _tuple(saved.get("packages"))
+        return cls(*spec, config, saved.get("id"), packages, saved.get("sets_goals"))
 
 
 _PARTS = "observation", "action"
@@ -205,6 +208,7 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
         "observations of type": (then.observation.dtype, now.observation.dtype),
         "actions of size": (then.action.size, now.action.size),
         "actions of kind": (then.action.kind, now.action.kind),
+        "goals of its own": (then.sets_goals, now.sets_goals),
     }
     by_index = {
         "packages": (then.packages, now.packages),

@@ -104,7 +104,7 @@ class VectorEnv:
 
 def goals_of(envs: Sequence[FlatEnv]) -> Array | None:
     """Goal observations (B, D) of the current episodes; None if the task has no goals."""
-    if not envs[0].has_wrapper_attr("goal_observation"):
+    if not envs[0].has_wrapper_attr("goal_observation"):  # as `EnvironmentSpec.sets_goals`
         return None
     goals = [env.get_wrapper_attr("goal_observation") for env in envs]
     return np.stack(goals).astype(np.float32)

@@ -20,6 +20,7 @@ from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.losses import step_weights, weighted
 from worldplan.agent.models.networks import frozen, update_ema
 from worldplan.agent.models.world_model import LearnedModel, imagine_step
+from worldplan.envs import EnvironmentSpec
 
 
 class LearnerConfig(BaseModel):
@@ -54,6 +55,15 @@ class LearnerConfig(BaseModel):
     task_heads: bool = Field(
         default=True, description="reward, value and policy learn too; false: no reward is read"
     )
+
+    def check(self, spec: EnvironmentSpec) -> None:
+        """Raises ValueError if plans have nothing to be for while the agent trains in it."""
+        if not self.task_heads and spec.sets_goals is False:
+            raise ValueError(
+                "learner.task_heads=false learns no reward, and this task sets no goals: the "
+                "planner has nothing to act for; expected learner.task_heads=true, or `worldplan "
+                "fit`, which learns from a data set and does not act"
+            )
 
 
 class UpdateNoise(NamedTuple):

@@ -51,6 +51,7 @@ class Trainer(Resumable):
     Raises:
         BlockingIOError: another process works on this run.
         FileExistsError: without `resume`, the folder holds a run.
+        ValueError: the environment, or a setting, with which it could not train.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Trainer(Resumable):
         if resume:
             run_folder.hold(run_dir)
         self.env = make_vector(config.env, config.num_envs)
+        config.agent.learner.check(self.env.spec)
         own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
         own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
         own += [TensorBoard(run_dir)]

@@ -233,3 +233,18 @@ def test_seeds_of_training_and_evaluation_differ() -> None:
     assert len(held_out) == 1000
     assert not held_out & training
     assert held_out_seeds(5) == held_out_seeds(1000)[:5]
+
+
+def test_plans_for_nothing_are_refused_before_training(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    """Without reward heads there is something to act for only where the task sets goals."""
+    small.append("learner.task_heads=false")
+    with pytest.raises(ValueError, match="task_heads=false learns no reward, and this task sets"):
+        trainer(toy, small, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    rooms = {"task": "rooms", "env": {"id": "worldplan/TwoRooms-v0"}}
+    t = trainer(rooms, [*small, "steps=2", "seed_steps=1"], tmp_path / "run")
+    assert t.env.spec.sets_goals
+    t.run()
+    assert t.step == 2
