@@ -29,8 +29,9 @@ class Bins(Normaliser):
     def __init__(self, size: int, bins: int, clip: float = 10.0, memory: int = 1024) -> None:
         super().__init__(size, clip)
         self.bins = bins
-        self.register_buffer("low", torch.full((size,), torch.inf))
-        self.register_buffer("high", torch.full((size,), -torch.inf))
+        none_yet = torch.full((size,), torch.finfo(torch.float32).max)
+        self.register_buffer("low", none_yet)
+        self.register_buffer("high", -none_yet)
         self.register_buffer("memory", torch.zeros(memory, size))
         self.register_buffer("stride", torch.ones((), dtype=torch.int64))
         edges = torch.linspace(-clip, clip, bins + 1).expand(size, -1).clone()

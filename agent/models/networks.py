@@ -7,7 +7,7 @@ members, K bins, N sets of weights.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -241,6 +241,11 @@ class Normaliser(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """Inverse of `forward` (..., D), without the clipping."""
         return x * self.scale + self.shift
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that has NaN or infinity in it; None if there is none."""
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from worldplan.agent.data.replay import Replay
 from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
 from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.models.networks import not_finite
 from worldplan.agent.training.events import Listener, Listeners
 from worldplan.agent.training.signals import Signals
 from worldplan.agent.training.trust import allow
@@ -95,17 +96,17 @@ class Training:
         tensors = {
             f"{name} {key}": value
             for name, part in (parts | {"acting heads": agent.heads}).items()
-            for key, value in part.named_parameters()
+            for key, value in part.state_dict().items()
         }
+        tensors["scale of values"] = learner.value_scale
         for i, state in enumerate(learner.optimizer.state.values()):
             tensors |= {f"optimiser {key} {i}": value for key, value in state.items()}
-        for name, value in tensors.items():
-            if not torch.isfinite(value).all():
-                raise FloatingPointError(
-                    f"training diverged by step {self.step:,}: {name} is not finite; try a "
-                    f"learner.learning_rate below {self.config.agent.learner.learning_rate:g}, or "
-                    "rewards of smaller scale"
-                )
+        if name := not_finite(tensors):
+            raise FloatingPointError(
+                f"training diverged by step {self.step:,}: {name} is not finite; try a "
+                f"learner.learning_rate below {self.config.agent.learner.learning_rate:g}, or "
+                "rewards of smaller scale"
+            )
 
     def diagnostic_batch(self, number: int) -> tuple[Batch, torch.Generator]:
         """Windows of one step to measure the model on, and a generator for it.

@@ -19,6 +19,7 @@ from worldplan.agent.config.texts import one_line
 from worldplan.agent.data.atomic import write_text
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
+from worldplan.agent.models.networks import not_finite
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.trust import require
 from worldplan.envs import EnvironmentSpec, make_env
@@ -58,6 +59,13 @@ def load_learner_state(
     learner.value_scale.copy_(tensors["learner.value_scale"])
     learner.model.load_state_dict(under("learner.model.", tensors))
     learner.heads.load_state_dict(under("learner.heads.", tensors))
+
+
+def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
+    """Gives the agent the weights of a checkpoint. Raises ValueError if one is not finite."""
+    agent.load_weights(tensors)
+    if name := not_finite(agent.weights()):
+        raise ValueError(f"expected finite weights, got NaN or infinity in {name}")
 
 
 def load(
@@ -107,7 +115,7 @@ def load_with_config(
     memory.require(config, spec, execution.device, plans=1)
     with reading(found):
         agent = Agent(config.agent, spec, execution)
-        agent.load_weights(tensors)
+        load_weights(agent, tensors)
     return agent, config
 
 

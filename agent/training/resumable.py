@@ -144,7 +144,7 @@ class Resumable(Training):
 
     def _set(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         restore.read_spec(state, self.config).check_same(self.agent.spec)
-        self.agent.load_weights(tensors)
+        restore.load_weights(self.agent, tensors)
         restore.load_learner_state(self.learner, tensors, state["optimizer"])
         self.acting.set_state(tensors["random.acting"])
         self.learning.set_state(tensors["random.learning"])

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
 
-from tests.helpers.checkpoints import rewrite
-from worldplan.agent.training.disk import manifest
+from tests.helpers.checkpoints import rewrite, rewrite_tensors
 
 Rng = np.random.Generator
 # Changes the copy of a run that it is given; `other` is the folder of another run.
@@ -177,24 +175,22 @@ def fitting_leaf(run: Path, other: Path, rng: Rng) -> None:
 
 def fitting_tensor(run: Path, other: Path, rng: Rng) -> None:
     """Likewise one of the tensors."""
-    checkpoint = newest(run)
-    tensors = load_file(checkpoint / "tensors.safetensors")
-    name = sorted(tensors)[int(rng.integers(len(tensors)))]
-    value = tensors[name]
-    changes: list[Any] = [
-        None, value * np.float32(np.nan), np.full_like(value, 7), value[None],
-        value.reshape(-1)[:0], value.astype(np.int64), value.astype(np.float64),
-        np.full(value.shape, np.inf, np.float32),
-    ]  # fmt: skip
-    change = changes[int(rng.integers(len(changes)))]
-    if change is None:
-        del tensors[name]
-    else:
-        tensors[name] = np.ascontiguousarray(change)
-    step = json.loads((checkpoint / "manifest.json").read_text())["step"]
-    files = {"tensors.safetensors": save(tensors)}
-    files["state.json"] = (checkpoint / "state.json").read_bytes()
-    manifest.write(checkpoint, manifest.run_id(run), step, files)
+
+    def change(tensors: dict[str, np.ndarray]) -> None:
+        name = sorted(tensors)[int(rng.integers(len(tensors)))]
+        value = tensors[name]
+        changes: list[Any] = [
+            None, value * np.float32(np.nan), np.full_like(value, 7), value[None],
+            value.reshape(-1)[:0], value.astype(np.int64), value.astype(np.float64),
+            np.full(value.shape, np.inf, np.float32),
+        ]  # fmt: skip
+        changed = changes[int(rng.integers(len(changes)))]
+        if changed is None:
+            del tensors[name]
+        else:
+            tensors[name] = np.ascontiguousarray(changed)
+
+    rewrite_tensors(newest(run), change)
 
 
 FITTING: tuple[Damage, ...] = (fitting_leaf, fitting_tensor)
