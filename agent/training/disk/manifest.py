@@ -16,9 +16,11 @@ _FILE, _RUN = "manifest.json", "run.json"
 
 
 def run_id(run_dir: Path) -> str:
-    """The id of a run, which is drawn where there is none yet."""
-    if (known := _known_id(run_dir)) is None:
-        known = uuid.uuid4().hex
+    """The id of a run. If it was lost, its checkpoints have it; a new run's is drawn."""
+    if (known := _read(run_dir / _RUN, "id")) is None:
+        newest_first = sorted((run_dir / "checkpoints").glob("step_*"), reverse=True)
+        kept = (_read(folder / _FILE, "run") for folder in newest_first)
+        known = next((id for id in kept if id), None) or uuid.uuid4().hex
         write_json(run_dir / _RUN, {"id": known})
     return known
 
@@ -50,7 +52,8 @@ def check(folder: Path) -> bool:
         raise ValueError(f"{folder / _FILE} is damaged: {error!r}") from error
     if folder.name.startswith("step_") and not folder.name.startswith(f"step_{step:09d}"):
         raise ValueError(f"{folder} is damaged: its manifest is that of step {step}")
-    known = _known_id(folder.parent.parent) if folder.parent.name == "checkpoints" else None
+    inside = folder.parent.name == "checkpoints"
+    known = _read(folder.parent.parent / _RUN, "id") if inside else None
     if known not in (None, run):
         raise ValueError(f"{folder} is a checkpoint of another run: {run}, not {known}")
     for name in ("tensors.safetensors", "state.json"):
@@ -65,9 +68,10 @@ def check(folder: Path) -> bool:
     return True
 
 
-def _known_id(run_dir: Path) -> str | None:
+def _read(file: Path, name: str) -> str | None:
+    """A text of this name in a JSON file; None if there is none."""
     try:
-        found = json.loads((run_dir / _RUN).read_text(encoding="utf-8"))["id"]
+        found = json.loads(file.read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None

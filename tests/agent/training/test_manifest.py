@@ -130,3 +130,21 @@ def test_a_full_disk_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyP
         checkpoint.save(tmp_path, 300, {"w": torch.ones(1)}, {})
     assert {p for p in first.parent.iterdir() if p.is_dir()} == {first, second}
     assert checkpoint.find(tmp_path) == second
+
+
+def test_a_lost_id_is_that_of_the_checkpoints(tmp_path: Path) -> None:
+    """A new one would make the former checkpoints those of another run."""
+    first, second = two(tmp_path)
+    before = (tmp_path / "run.json").read_text()
+    for content in (None, "", "{}", '{"id": 3}'):
+        (tmp_path / "run.json").unlink()
+        if content is not None:
+            (tmp_path / "run.json").write_text(content)
+        third = checkpoint.save(tmp_path, 300, {"w": torch.zeros(3)}, {"step": 300}, keep=3)
+        assert (tmp_path / "run.json").read_text() == before
+        assert checkpoint.read(first)[1] == {"step": 100}
+        shutil.rmtree(third)
+    (second / "manifest.json").write_text("")
+    (tmp_path / "run.json").unlink()
+    checkpoint.save(tmp_path, 300, {"w": torch.zeros(3)}, {"step": 300})
+    assert (tmp_path / "run.json").read_text() == before
