@@ -107,6 +107,16 @@ def keep(out: Path, to: Path) -> int:
     return len(done)
 
 
+def _seeds(words: str) -> list[int]:
+    """Raises ValueError if they are not whole numbers."""
+    try:
+        return [int(word) for word in words.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"expected whole numbers separated by commas as --seeds, got {words!r}"
+        ) from None
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> None:
             [word for word in given.words if "=" not in word],
             [word for word in given.words if "=" in word],
             given.variant or [""],
-            [int(seed) for seed in given.seeds.split(",")],
+            _seeds(given.seeds),
         )
         if not campaign.tasks:
             raise ValueError("expected at least one task (see `worldplan tasks`)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +84,13 @@ class RunConfig(BaseModel):
     def _the_model_can_do_it(self) -> RunConfig:
         self.agent.model.check(self)
         return self
+
+    @field_validator("solved")
+    @classmethod
+    def _nothing_reaches_nan(cls, value: float | None) -> float | None:
+        if value is not None and math.isnan(value):
+            raise ValueError("expected a return, or .inf")
+        return value
 
     @field_validator("compile", mode="before")
     @classmethod

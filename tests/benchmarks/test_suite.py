@@ -38,6 +38,7 @@ def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Pa
     for words, said in (
         (["hoper"], "Did you mean 'hopper'"),
         (["hopper", "stepz=1"], "Did you mean 'steps'"),
+        (["hopper", "--seeds", "0,x"], "whole numbers separated by commas as --seeds, got '0,x'"),
         (["steps=10"], "at least one task"),
         (["hopper", "--variant", "steps=many"], "steps"),
     ):

@@ -113,3 +113,11 @@ def test_what_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_free_is_known_here() -> None:
     free = memory.available(CPU)
     assert free is None or 0 < free < math.inf
+
+
+def test_nothing_reaches_a_return_that_is_no_number() -> None:
+    base = {"task": "toy", "env": {"id": "Hopper-v5"}}
+    with pytest.raises(ValueError, match=r"^solved: expected a return, .*; got nan$"):
+        resolve(base, ["solved=.nan"])
+    assert resolve(base, ["solved=.inf"]).solved == math.inf
+    assert resolve(base, ["solved=null"]).solved is None
