@@ -112,7 +112,7 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         if not kwargs:
             raise
         raise ValueError(f"environment {name!r} cannot be made with {kwargs}: {error}") from error
-    except (gym.error.DependencyNotInstalled, gym.error.DeprecatedEnv, ImportError) as error:
+    except (gym.error.Error, ImportError) as error:  # they say what to do
         raise ValueError(f"environment {name!r} cannot be made: {error}") from error
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worldplan.agent.commands.errors import guarded
+from worldplan.agent.commands.errors import Commands, guarded
 from worldplan.agent.commands.experiments import compare, report
 from worldplan.agent.commands.imagine import imagine
 from worldplan.agent.commands.offline import collect, fit
@@ -15,10 +15,7 @@ from worldplan.agent.commands.play import evaluate, rollout
 from worldplan.agent.commands.terminal import console
 from worldplan.agent.commands.train import train
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-)
+app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:

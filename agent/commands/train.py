@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,25 +66,13 @@ def train(
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
     from worldplan.agent.evaluation.film import prepare_rendering
-    from worldplan.agent.training import foreign
     from worldplan.agent.training.trainer import Trainer
 
     if config.video:
         console.print(prepare_rendering())
     console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume)
-    try:
-        result = trainer.run()
-    except KeyboardInterrupt as stopped:
-        console.print("stopped;", *getattr(stopped, "__notes__", ()))
-        raise typer.Exit(130) from None
-    except Exception as error:
-        notes = "; ".join(getattr(error, "__notes__", ()))
-        if foreign.origin(error) is None:
-            console.print(notes)
-            raise
-        print(f"{foreign.report(error)}\n{notes}".rstrip(), file=sys.stderr)
-        raise typer.Exit(1) from None
+    result = trainer.run()
     from worldplan.agent.evaluation.statistics import summary
     from worldplan.agent.experiments.report.run_curve import plot_curve
 

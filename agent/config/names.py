@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -15,11 +15,14 @@ def one_of(what: str, name: str, names: Iterable[str]) -> str:
     """
     known = list(names)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"no {what} is called {name!r}. Did you mean {near!r}? Choices: {', '.join(known)}"
-        )
+        raise ValueError(unknown(what, name, known))
     return name
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """What to say of a name that is not one of those known: the nearest of them, and all."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return f"no {what} is called {name!r}. Did you mean {near!r}? Choices: {', '.join(known)}"
 
 
 def folder_name(*words: str) -> str:

@@ -27,7 +27,7 @@ from worldplan.agent.data.dataset import Episode
 from worldplan.agent.evaluation.evaluate import NO_LIMIT
 from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
 from worldplan.envs.rendering import backend
-from worldplan.envs.rendering.frames import as_picture
+from worldplan.envs.rendering.frames import rendered
 from worldplan.envs.wrappers import FlatEnv
 
 
@@ -149,7 +149,7 @@ def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iter
     """The same events, with a frame after each: the last one shows how the episode ended."""
     with Video(video, world.metadata["render_fps"], quality=7) as film:
         for event in events:
-            film.add(_picture(world))
+            film.add(rendered(world))
             yield event
 
 
@@ -158,13 +158,9 @@ def check_rendering(env: EnvConfig) -> None:
     world = make_env(env, render_mode="rgb_array")
     try:
         world.reset(seed=0)
-        _picture(world)
+        rendered(world)
     finally:
         world.close()
-
-
-def _picture(world: FlatEnv) -> NDArray[np.uint8]:
-    return as_picture(world.render(), world.get_wrapper_attr("name"))
 
 
 def _watched(

@@ -1,4 +1,4 @@
-"""Exceptions of code that is not this package's: environments, renderers, loggers, costs.
+"""Exceptions of code that is not this package's: environments, renderers, loggers, costs, plug-ins.
 
 An error's traceback shows who raised it. Behind the last frame of this package stands the code
 that it called; which code that was, its file says.
@@ -15,8 +15,9 @@ _FOLDERS = ("agent", "envs", "planners")
 # Files of this package that call other people's code.
 _CALLERS = {
     "envs": "the environment",
+    "envs/rendering": "the renderer",
     "agent/acting/objective.py": "the cost given to Agent.minimise",
-    "agent/evaluation/film.py": "the renderer",
+    "agent/data/minari.py": "Minari",
     "agent/training/events.py": "a listener",
     "agent/training/listeners": "a logger",
 }
@@ -35,11 +36,11 @@ def origin(error: BaseException) -> str | None:
 
 
 def report(error: BaseException) -> str:
-    """The traceback in the code that raised the error, and a line that names it."""
+    """The traceback in the code that raised the error; its notes are this package's."""
     _, theirs = _split(error)
-    lines = traceback.format_exception(type(error), error, theirs)
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return f"{''.join(lines)}worldplan: {origin(error)} raised {what}"
+    lines = traceback.TracebackException(type(error), error, theirs)
+    lines.__notes__ = None
+    return "".join(lines.format())
 
 
 def _split(error: BaseException) -> tuple[Path | None, TracebackType | None]:

@@ -115,7 +115,7 @@ class Trainer(Resumable):
                     self._collect()
                 self.clock["total"] = self.seconds()
                 return self._finish()
-            except (Exception, KeyboardInterrupt) as error:
+            except BaseException as error:  # SystemExit too: an environment may call sys.exit
                 self.rescue(error)
                 raise
             finally:

@@ -36,6 +36,11 @@ def frames_per_second(env: gym.Env[Any, Any], repeat: int = 1) -> float:
     return int(fps) if fps.is_integer() else fps
 
 
+def rendered(env: gym.Env[Any, Any]) -> NDArray[np.uint8]:
+    """What an environment that `make_env` made shows now; as `as_picture`."""
+    return as_picture(env.render(), env.get_wrapper_attr("name"))
+
+
 def as_picture(frame: Any, source: str) -> NDArray[np.uint8]:
     """A rendered frame as red, green and blue (height, width, 3).
 

@@ -57,6 +57,37 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in CliRunner().invoke(app, ["train", "cheeta-run", "--debug"]).output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evalute"], "no command is called 'evalute'. Did you mean 'evaluate'? Choices: train, "),
+        (["evaluate", "x", "--episode", "3"], "no option is called '--episode'. Did you mean "
+         "'--episodes'? Choices: --actor, --trust, "),
+        (["--verson"], "no option is called '--verson'. Did you mean '--version'?"),
+        (["train", "-x"], "no option is called '-x'. Did you mean '--"),
+        (["evaluate"], "Missing argument 'RUN'."),
+        (["evaluate", "x", "--episodes", "many"], "Invalid value for '--episodes': "),
+        (["evaluate", "x", "--episodes", "0"], "Invalid value for '--episodes': "),
+        (["evaluate", "x", "--episodes"], "'--episodes' requires an argument"),
+        (["tasks", "x"], "unexpected extra argument"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_words_that_are_not_understood_are_one_line(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("worldplan: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert done.stderr.endswith("--help`)\n")
+
+
+def test_without_words_there_is_help() -> None:
+    assert "evaluate" in run()
+    assert "--episodes" in run("evaluate", "--help")
+
+
 def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as exit_, plainly():
         raise KeyboardInterrupt

@@ -120,7 +120,7 @@ def test_an_error_of_the_environment_is_the_users_and_the_run_is_saved(
     assert t.step == t.replay.transitions == t.saved_step == 98
     assert foreign.origin(caught.value) == "the environment"
     told = foreign.report(caught.value)
-    assert told.endswith("worldplan: the environment raised ValueError: math domain error")
+    assert told.endswith("ValueError: math domain error\n")
     assert "bad_envs.py" in told
     assert "trainer.py" not in told
 
