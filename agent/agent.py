@@ -168,12 +168,12 @@ class Agent:
         """Random numbers on the device where the agent draws them."""
         return torch.Generator(self.execution.device).manual_seed(seed)
 
-    def aim(self, goal: npt.ArrayLike | None) -> None:
+    def aim(self, goal: Any) -> None:
         """From now on plans for the least distance of embeddings to a goal's, summed over time.
 
         Args:
-            goal: an observation (D,), or one for each of B plans (B, D); it is copied. None: plans
-                for the learned return again.
+            goal: as for `act`, one or one for each of B plans; it is copied. None: plans for the
+                learned return again.
 
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
@@ -198,11 +198,12 @@ class Agent:
         self.controller.goal = None
         self.controller.objective = DecodedCost(cost, decode)
 
-    def act(self, observation: npt.ArrayLike, *, scaled: bool = False) -> npt.NDArray[np.float32]:
-        """Best action in [-1, 1] for one observation (D,) or a batch (B, D).
+    def act(self, observation: Any, *, scaled: bool | None = None) -> npt.NDArray[np.float32]:
+        """Best action in [-1, 1] for one observation (D,) or a batch (B, D), or Dicts of parts.
 
         Plans from where the last call left off; call `reset` where an episode starts. `scaled`
-        actions are within the environment's own bounds: it was not made by `make_env`.
+        actions are within the environment's own bounds: it was not made by `make_env`. Without a
+        word, a warning says so where these are not [-1, 1].
 
         Raises:
             ValueError: an observation of another shape, or not finite; or bounds are not known.
@@ -221,7 +222,7 @@ class Agent:
             )
         action, self._state, _ = actor.act(batch, self._state, self._generator)
         found = action.numpy().reshape(*x.shape[: x.ndim - len(shape)], -1).copy()
-        return self.spec.action.scaled(found) if scaled else found
+        return self.spec.action.given(found, scaled)
 
     def reset(self, mask: npt.ArrayLike | None = None, *, seed: int = 0) -> None:
         """Forgets the last episode: of all, and the same seed then gives the same actions.

@@ -6,6 +6,7 @@ Shapes: B batch, D observation, A action.
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from worldplan.envs.parts import Parts, as_array, joined
 
 
 class EnvConfig(BaseModel):
@@ -50,7 +53,7 @@ class ObservationSpec:
     dtype: str = "float32"
     low: tuple[float, ...] | None = None  # (D,) of the values
     high: tuple[float, ...] | None = None
-    parts: tuple[tuple[str, int], ...] | None = None  # name and size of what is flattened
+    parts: Parts | None = None  # of what is flattened
 
     @property
     def kind(self) -> Literal["vector"]:
@@ -66,12 +69,15 @@ class ObservationSpec:
     def check(self, given: Any) -> NDArray[Any]:
         """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
+        Where the environment gives a dict or a tuple, it may be one, or one of batches.
+
         Raises:
             ValueError: wrong shape, no real numbers, or a number that is not finite.
         """
-        raw = np.asarray(given)
-        if raw.dtype.kind not in "fiub":
-            raise ValueError(f"expected an observation of real numbers, got {raw.dtype}")
+        if self.parts and self.parts[0][0] and isinstance(given, Mapping | tuple):
+            raw = joined(self.parts, given)
+        else:
+            raw = as_array(given)
         with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
             x: NDArray[Any] = raw.astype(self.dtype)
         n = len(self.shape)
@@ -81,7 +87,10 @@ class ObservationSpec:
                 f"expected an observation of shape {self.shape} or {batch}, got {x.shape}"
             )
         if not np.isfinite(x).all():
-            raise ValueError(f"expected a finite {self.dtype} observation, got {raw}")
+            at = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+            raise ValueError(
+                f"expected a finite {self.dtype} observation, got {raw[at]} at index {at}"
+            )
         return x
 
 
@@ -96,6 +105,21 @@ class ActionSpec:
     kind: Literal["box"] = "box"
     low: tuple[float, ...] | None = None  # (A,) of the environment
     high: tuple[float, ...] | None = None
+
+    def given(self, action: NDArray[np.float32], scaled: bool | None) -> NDArray[np.float32]:
+        """Actions as they are, in [-1, 1], or `scaled`; None: as they are, with a warning where the
+        environment's own bounds are others."""
+        if scaled:
+            return self.scaled(action)
+        low, high = self.low or (-1.0,), self.high or (1.0,)
+        if scaled is None and {*low, *high} != {-1.0, 1.0}:
+            warnings.warn(
+                f"actions are in [-1, 1], and the environment's own bounds are {min(low):g} to "
+                f"{max(high):g}; expected the environment to be one of worldplan.make_env, which "
+                "maps them, or act(observation, scaled=True). scaled=False says that it is",
+                stacklevel=3,
+            )
+        return action
 
     def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Actions (..., A) in [-1, 1], mapped to the environment's own bounds.
@@ -137,7 +161,12 @@ class EnvironmentSpec:
 
     @classmethod
     def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:
-        """The spec of an environment that `make_env` made."""
+        """The spec of an environment that `make_env` made. Raises ValueError for another one."""
+        if not env.has_wrapper_attr("native_action_space"):
+            raise ValueError(
+                f"expected an environment of worldplan.make_env, which takes actions in [-1, 1], "
+                f"got {env}"
+            )
         seen, inner = env.observation_space, env.get_wrapper_attr("native_action_space")
         assert isinstance(seen, spaces.Box)
         assert isinstance(inner, spaces.Box)
@@ -228,16 +257,19 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
         yield name, (repr(a), repr(b) + at)
 
 
+@functools.cache
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # of the user's own modules
+
+
 def _packages(env: gym.Env[Any, Any]) -> tuple[tuple[str, str], ...]:
     """Packages that define an environment, and the physics of dm_control, with their versions."""
-    found = {}
-    for part in (env, getattr(env, "physics", None)):
-        name = type(part).__module__.partition(".")[0]
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # of the user's own modules
-    return tuple(found.items())
+    parts = (env, getattr(env, "physics", None))
+    names = dict.fromkeys(type(part).__module__.partition(".")[0] for part in parts)
+    return tuple((name, found) for name in names if (found := _version(name)))
 
 
 def _numbers(bound: NDArray[Any]) -> tuple[float, ...]:

@@ -27,10 +27,16 @@ class VectorEnv:
     """
 
     def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
-        """Takes environments that `make_env` made, by `config` if it is given."""
+        """Takes environments that `make_env` made, by `config` if it is given.
+
+        Raises:
+            ValueError: others, or copies whose spaces differ.
+        """
         self._envs = list(envs)
         self.num_envs = len(self._envs)
         self.spec = EnvironmentSpec.of(self._envs[0], config)
+        for env in self._envs[1:]:
+            self.spec.check_same(EnvironmentSpec.of(env, config), of="its first copy")
         self.max_episode_steps: int | None = self._envs[0].get_wrapper_attr("max_episode_steps")
         self.seconds_per_frame: float | None = self._envs[0].metadata.get("seconds_per_frame")
         self._observations: Array = np.zeros(

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from worldplan.envs.parts import parts_of
 from worldplan.envs.precision import warn_if_too_fine
 
 Array = NDArray[np.float32]
@@ -183,19 +184,6 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
             f"{self.name}, step {self._steps} of the episode: {what}. Smaller actions, a smaller "
             "simulator timestep or a smaller action_repeat usually help."
         )
-
-
-def parts_of(space: spaces.Space[Any], name: str = "") -> tuple[tuple[str, int], ...]:
-    """Names and sizes of what a space is flattened to, in order; a Box alone has no name."""
-    inner: dict[str, spaces.Space[Any]] = {}
-    if isinstance(space, spaces.Dict):
-        inner = dict(space.spaces)
-    elif isinstance(space, spaces.Tuple):
-        inner = {str(i): part for i, part in enumerate(space.spaces)}
-    else:
-        return ((name, spaces.flatdim(space)),)
-    above = f"{name}." if name else ""
-    return tuple(found for key, part in inner.items() for found in parts_of(part, f"{above}{key}"))
 
 
 def _parts(method: str, answer: Any, count: int) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ class HeldOut:
     def __init__(self, config: RunConfig, agent: Agent) -> None:
         self.config, self.agent = config, agent
         self.env = make_vector(config.env, config.eval_episodes)
+        agent.spec.check_same(self.env.spec)
         # Decisions after which an episode is cut.
         self.longest = config.eval_max_steps or self.env.max_episode_steps or NO_LIMIT
         self.lag = PolicyLag(after=config.steps / 2)

@@ -1,7 +1,6 @@
 """Acting: what goes in and comes out, and what it remembers."""
 
 import pickle
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tests.helpers.acting import initial, take
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.world_model import LearnedModel
-from worldplan.envs import ActionSpec, EnvironmentSpec
+from worldplan.envs import EnvironmentSpec
 from worldplan.planners import Plan
 
 
@@ -47,19 +46,6 @@ def test_act_takes_one_observation_or_a_batch() -> None:
     many = a.act(np.zeros((5, 3)))
     assert many.shape == (5, 2)
     assert (np.abs(many) <= 1).all()
-
-
-def test_scaled_actions_are_within_the_environments_bounds() -> None:
-    a = agent()
-    plain = a.act(np.zeros((2, 3)))
-    a.reset()
-    with pytest.raises(ValueError, match="bounds of the environment's actions are not known"):
-        a.act(np.zeros((2, 3)), scaled=True)
-    a.spec = replace(a.spec, action=ActionSpec(2, low=(-1.0, 0.0), high=(3.0, 10.0)))
-    a.reset()
-    # -1 and 1 are the bounds, 0 is half-way between them.
-    expected = np.array([1, 5]) + np.array([2, 5]) * plain
-    assert a.act(np.zeros((2, 3)), scaled=True) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.film import film_episode
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
-from worldplan.envs import EnvConfig, EnvironmentSpec, ObservationSpec, make_env, make_vector
+from worldplan.envs import (
+    EnvConfig,
+    EnvironmentSpec,
+    ObservationSpec,
+    VectorEnv,
+    make_env,
+    make_vector,
+)
 
 AS_TRAINED: dict[str, Any] = {
     "seen": {"place": spaces.Box(-2, 2, (2,)), "speed": spaces.Box(-np.inf, np.inf, (1,))},
@@ -153,3 +160,17 @@ def test_other_versions_of_packages_are_told() -> None:
     with pytest.warns(UserWarning, match=r"packages .* were \('gymnasium', '0.1'\) in training"):
         then.check_same(spec)
     assert of_env(CONFIG).packages == ()  # of the user's own module
+
+
+def test_copies_that_differ_are_refused() -> None:
+    """As of an environment whose spaces change from one instance to the next."""
+    first = make_env(CONFIG)
+    change: Any
+    for change, said in CHANGED:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Changing, "now", AS_TRAINED | change)
+            other = make_env(CONFIG)
+        with pytest.raises(ValueError, match=said.replace("in training", "in its first copy")):
+            VectorEnv([first, other], CONFIG)
+    with pytest.raises(ValueError, match=r"an environment of worldplan.make_env, which takes"):
+        VectorEnv([gym.make("toy/Changing-v0")])
