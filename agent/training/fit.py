@@ -111,10 +111,10 @@ class Fit(Training):
                 losses = {k: float(v) for k, v in metrics.items()}
                 groups = {"loss": losses, "model": measures}
                 self.listeners.on_update(UpdateEvent(self.step, groups))
+        save_config(self.config, self.run_dir)
         state = identity(self.config, self.agent.spec)
         path = checkpoint.save(self.run_dir, updates, self.agent.weights(), state)
         self.listeners.on_checkpoint(CheckpointEvent(updates, path))
-        save_config(self.config, self.run_dir)
         self.listeners.on_end()
         let_go(self.run_dir)
         return self.agent

@@ -7,8 +7,8 @@ A run is trained in a forked process, which dies at a chosen or random moment, a
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.helpers.attack.digests import digest_of_run
-from tests.helpers.settings import SMALL
+from tests.helpers.attack.digests import digest_of_run, digest_of_weights
+from tests.helpers.attack.forked import SETTINGS, TOY, dies_at, in_child, started, train
+from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
+from worldplan.agent.training import fit as fitting
 from worldplan.agent.training.disk import manifest, run_folder
+from worldplan.agent.training.fit import TRIPLES_ALONE, fit
 from worldplan.agent.training.held_out import HeldOut
+from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
 
 if not hasattr(os, "fork"):
     pytest.skip("needs fork", allow_module_level=True)
 
-TOY: dict[str, Any] = {"task": "toy", "env": {"id": "toy_envs:ToyPoint-v0", "kwargs": {"limit": 5}}}
-SETTINGS = [*SMALL, "seed_steps=8", "steps=40", "eval_interval=15", "checkpoint_interval=10",
-            "eval_episodes=1", "final_episodes=1", "learner.batch_size=8"]  # fmt: skip
 SET_UPS = {
     "one": [],
     "num_envs": ["num_envs=2"],
@@ -48,39 +49,6 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "final evaluation": (HeldOut, "final"),
     "evaluation": (HeldOut, "evaluate"),
 }
-
-
-def train(settings: list[str], run_dir: Path) -> None:
-    """Starts the run, or resumes it."""
-    resume = run_folder.holds_run(run_dir)
-    Trainer(resolve(TOY, settings), run_dir, Console(quiet=True), resume=resume).run()
-
-
-def dies_at(where: Any, name: str, call: int) -> None:
-    original, calls = getattr(where, name), iter(range(1, 10**9))
-
-    def dying(*words: Any, **how: Any) -> Any:
-        if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*words, **how)
-
-    setattr(where, name, dying)
-
-
-def in_child(act: Callable[[], None], after: float | None = None) -> int:
-    """Runs `act` in a forked process, killed after some seconds; returns its wait status."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        finally:
-            os._exit(code)
-    if after is not None:
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
 
 
 def attack(settings: list[str], run_dir: Path, kills: Iterator[Callable[[], int]]) -> int:
@@ -175,3 +143,57 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert in_child(second) == 0
     run_folder.let_go(run_dir)
     assert digest_of_run(run_dir) == before
+
+
+def test_two_processes_that_start_at_once(
+    undisturbed: Callable[[str], str], tmp_path: Path
+) -> None:
+    """One of them trains; the other is refused, or finds the run whole and has nothing to do."""
+    wanted = undisturbed("one")
+    for attempt in range(3):
+        run_dir, go = tmp_path / f"run-{attempt}", tmp_path / f"go-{attempt}"
+
+        def races(run_dir: Path = run_dir, go: Path = go) -> None:
+            while not go.exists():
+                pass
+            with suppress(BlockingIOError, FileExistsError):
+                train(SETTINGS, run_dir)
+
+        both = [started(races), started(races)]
+        go.touch()
+        assert [os.waitpid(child, 0)[1] for child in both] == [0, 0]
+        assert digest_of_run(run_dir) == wanted
+        assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+# A fit has no checkpoints on its way: it is repeated, and nothing is in its way.
+FIT_MOMENTS: dict[str, tuple[Any, str, int]] = {
+    "folder": (fitting, "make", 1),
+    "replay": (Replay, "_append", 9),
+    "update": (fitting.Fit, "update", 2),
+    "digest": (manifest, "write", 1),
+    "checkpoint": (checkpoint, "write_text", 1),
+    "settings": (fitting, "save_config", 1),
+}
+
+
+@pytest.mark.parametrize("moment", FIT_MOMENTS)
+def test_a_killed_fit_is_repeated(moment: str, tmp_path: Path) -> None:
+    small = [word for word in SETTINGS if not word.startswith("agent.proposals")]
+    config = resolve(TOY, [*small, *TRIPLES_ALONE])
+    data = collect(config.env, 30)
+
+    def fits(run_dir: Path) -> str:
+        return digest_of_weights(fit(config, data, run_dir, 4, Console(quiet=True)))
+
+    wanted = fits(tmp_path / "whole")
+    run_dir = tmp_path / "run"
+
+    def child() -> None:
+        dies_at(*FIT_MOMENTS[moment])
+        fits(run_dir)
+
+    assert os.WTERMSIG(in_child(child)) == signal.SIGKILL
+    if not run_folder.holds_run(run_dir):
+        assert fits(run_dir) == wanted
+    assert digest_of_weights(load(run_dir)) == wanted
