@@ -3,6 +3,10 @@
 `REFUSED` ones must end in one line; `LEARNS` ones are odd, but can be learned from.
 """
 
+import os
+import signal
+import sys
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -15,19 +19,32 @@ from tests.helpers.toy_envs import Point
 class Odd(Point):
     """A point with a time limit of 5 steps, which misbehaves as `how` says."""
 
-    def __init__(self, how: str) -> None:
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    made = 0
+
+    def __init__(self, how: str, render_mode: str | None = None) -> None:
         super().__init__(10**9 if how.startswith("endless") else 5)
-        self.how = how
+        self.how, self.render_mode = how, render_mode
+        Odd.made += 1
+        if how == "init raises":
+            raise ValueError("cannot be made")
         self.buffer = np.zeros(2, np.float32)
         space = _OBSERVATIONS.get(how)
         self.observation_space = space if space is not None else self.observation_space
         space = _ACTIONS.get(how)
         self.action_space = space if space is not None else self.action_space
+        if how == "spaces change":  # from one instance to the next
+            self.observation_space = spaces.Box(-9, 9, (2 + Odd.made % 2,))
+        if how == "bounds change":
+            self.action_space = spaces.Box(-1 - Odd.made % 2, 2.0, (1,))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         observation, info = super().reset(seed=seed)
         if self.how == "reset raises":
             raise ValueError("no reset\ntoday")
+        if self.how == "reset hangs":  # and the user sends a signal
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
         answers: dict[str, Any] = {
             "old reset": observation,
             "reset of three": (observation, info, 0),
@@ -47,6 +64,8 @@ class Odd(Point):
         how = self.how
         if how == "step raises" and self.t == 3:
             raise ZeroDivisionError("in step")
+        if how == "step exits" and self.t == 3:
+            sys.exit(0)
         if how == "changes the action":
             action *= np.nan
         if how == "endless":
@@ -91,6 +110,12 @@ class Odd(Point):
         )
         return answer[:4] if how == "old step" else None if how == "step None" else answer
 
+    def render(self) -> Any:
+        if self.how == "render raises":
+            raise KeyError("no picture")
+        pictures: dict[str, Any] = {"render None": None, "render text": "picture"}
+        return pictures.get(self.how, np.zeros((32, 32, 3), np.uint8))
+
     def close(self) -> None:
         if self.how == "close raises":
             raise OSError("cannot close")
@@ -120,7 +145,8 @@ REFUSED = (
     *("NaN at reset", "infinite at reset", "step raises", "old step", "step None", "NaN reward"),
     *("infinite reward", "None reward", "text reward", "reward of two", "complex reward", "NaN"),
     *("huge reward", "wrong shape", "scalar", "None observation", "text observation"),
-    *("changing shape", "beyond float32"),
+    *("changing shape", "beyond float32", "spaces change", "bounds change", "init raises"),
+    *("step exits", "render raises", "render None", "render text"),
 )  # fmt: skip
 LEARNS = (
     *("None info", "shares its buffer", "returns lists", "changes the action", "endless"),
