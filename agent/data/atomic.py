@@ -27,8 +27,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield draft
         sync(draft)
         os.replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a full disk: which file
         raise
 
 

@@ -55,9 +55,7 @@ def test_it_is_learned_from_or_refused_in_one_line(
 
 
 @pytest.mark.parametrize("command", ["train", "collect"])
-def test_a_reset_that_never_ends_is_left_by_the_first_signal(
-    command: str, tmp_path: Path
-) -> None:
+def test_a_reset_that_never_ends_is_left_by_the_first_signal(command: str, tmp_path: Path) -> None:
     words = [command, "--env", "attack.zoo:Odd-v0", "env.kwargs.how=reset hangs"]
     run_dir = tmp_path / "run"
     words += ["--out", str(tmp_path / "x.npz")] if command == "collect" else [f"run_dir={run_dir}"]
