@@ -68,18 +68,20 @@ EnvOption = Annotated[
 def task_settings(
     task: str | None, env: str | None, settings: list[str] | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What a preset or --env sets, and the user's settings: with --env the first word is one.
+    """What a preset, or the suite of --env, sets; and the user's settings.
+
+    With --env the first word is a setting too.
 
     Raises:
         ValueError: neither or both are given, or no such preset.
     """
-    from worldplan.agent.config.presets import load_preset
+    from worldplan.agent.config.presets import load_preset, of_environment
 
     words = list(settings or [])
     if env is not None:
         if task is not None and "=" not in task:
             raise ValueError(f"expected a preset or --env ID, got both: {task!r} and {env!r}")
-        return {"task": env, "env": {"id": env}}, [*([] if task is None else [task]), *words]
+        return of_environment(env), [*([] if task is None else [task]), *words]
     if task is None:
         raise ValueError("expected a preset (see `worldplan tasks`) or --env ID")
     if "=" in task:

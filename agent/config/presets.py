@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,24 @@ def load_preset(name: str) -> dict[str, Any]:
             f"no task preset is called {name!r}.{hint} Presets: {', '.join(names)}. "
             "Any Gymnasium environment: worldplan train --env ID"
         )
-    preset = OmegaConf.create((folder / f"{name}.yaml").read_text())
-    suite = OmegaConf.create((folder / f"suite-{preset.suite}.yaml").read_text())
-    merged = OmegaConf.to_container(OmegaConf.merge(suite, preset))
+    return _with_suite(name, OmegaConf.create((folder / f"{name}.yaml").read_text()))
+
+
+def of_environment(env_id: str) -> dict[str, Any]:
+    """Settings of an environment without a preset: those of its suite.
+
+    The suite is what stands before the slash of its id, or else Gymnasium.
+    """
+    suite = env_id.rpartition(":")[2].partition("/")[0]
+    if not (resources.files("worldplan.configs") / f"suite-{suite}.yaml").is_file():
+        suite = "gymnasium"
+    return _with_suite(env_id, OmegaConf.create({"suite": suite, "env": {"id": env_id}}))
+
+
+def _with_suite(task: str, preset: DictConfig) -> dict[str, Any]:
+    """A task's settings, and its suite's where it does not set them."""
+    file = resources.files("worldplan.configs") / f"suite-{preset.suite}.yaml"
+    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(file.read_text()), preset))
     assert isinstance(merged, dict)
     settings = {str(k): v for k, v in merged.items() if k not in ("description", "suite")}
-    return {"task": name, **settings}
+    return {"task": task, **settings}

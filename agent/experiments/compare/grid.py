@@ -14,7 +14,7 @@ from typing import Any
 
 from worldplan.agent.config.names import folder_name, one_of
 from worldplan.agent.config.overrides import resolve
-from worldplan.agent.config.presets import load_preset
+from worldplan.agent.config.presets import load_preset, of_environment
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare import trial
 from worldplan.agent.experiments.compare.trial import MEASURES
@@ -114,7 +114,7 @@ def default_grid(presets: Sequence[str], envs: Sequence[str], *, quick: bool = F
             raise ValueError("expected tasks (see `worldplan tasks`), --env ID, or --quick")
         presets = list(QUICK_STEPS)
     tasks: dict[str, dict[str, Any]] = {name: load_preset(name) for name in presets}
-    tasks |= {name: {"task": name, "env": {"id": name}} for name in envs}
+    tasks |= {name: of_environment(name) for name in envs}
     if quick:
         return Grid(tasks, QUICK_FAMILIES, seeds=QUICK_SEEDS, steps=QUICK_STEPS, quick=True)
     return Grid(tasks)

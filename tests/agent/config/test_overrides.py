@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from worldplan.agent.config.overrides import resolve
-from worldplan.agent.config.presets import load_preset, tasks
+from worldplan.agent.config.presets import load_preset, of_environment, tasks
 from worldplan.agent.models.jepa import JEPAConfig
 from worldplan.planners import ICEMConfig
 from worldplan.planners.risk import CVaR
@@ -22,6 +22,21 @@ def test_every_preset_resolves_and_sets_only_its_task(name: str) -> None:
         *("task", "env", "steps", "solved", "seed_steps", "agent", "compile"),
         *("num_envs", "updates_per_step", "replay"),
     }
+
+
+@pytest.mark.parametrize(
+    ("env", "like"),
+    [
+        ("Hopper-v5", "half-cheetah"),
+        ("their_module:Their/Task-v0", "half-cheetah"),
+        ("dm_control/fish-swim-v0", "walker-walk"),
+    ],
+)
+def test_an_environment_without_a_preset_has_the_settings_of_its_suite(env: str, like: str) -> None:
+    settings, preset = of_environment(env), load_preset(like)
+    assert settings.pop("env") == {"id": env}
+    assert settings.pop("task") == env
+    assert settings == {k: v for k, v in preset.items() if k not in ("task", "env", "steps")}
 
 
 def test_tasks_of_a_suite_share_their_settings() -> None:
