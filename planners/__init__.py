@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from worldplan.planners.actions import ActionSpace, Box
+from worldplan.planners.actions import ActionSpace, Box, Categorical
 from worldplan.planners.cem import CEM, CEMConfig
 from worldplan.planners.config import PlannerConfig
 from worldplan.planners.cost import ItemisedCost, TrajectoryCost
@@ -33,8 +33,19 @@ PlannerConfigUnion = Annotated[
 
 
 def make_planner(config: PlannerConfig, actions: ActionSpace) -> Planner[Any]:
-    """Makes the planner of a config, which searches the action space `actions`."""
-    return PLANNERS[config.kind](config, actions)
+    """Makes the planner of a config, which searches the action space `actions`.
+
+    Raises:
+        ValueError: the planner follows gradients, and these actions cannot be moved along them.
+    """
+    planner = PLANNERS[config.kind]
+    if planner.differentiates and not actions.continuous:
+        others = [kind for kind, other in PLANNERS.items() if not other.differentiates]
+        raise ValueError(
+            f"planner.kind={config.kind} moves actions along a gradient, and these are choices; "
+            f"expected planner.kind={', '.join(others[:-1])} or {others[-1]}"
+        )
+    return planner(config, actions)
 
 
 __all__ = [
@@ -43,6 +54,7 @@ __all__ = [
     "ActionSpace",
     "Box",
     "CEMConfig",
+    "Categorical",
     "GradientConfig",
     "ICEMConfig",
     "ItemisedCost",

@@ -1,10 +1,12 @@
 """Action spaces: how actions are drawn, sampled from a policy, and made executable.
 
 Shapes: ... any leading shape, A size of an action, P = `policy_size` parameters of a distribution
-over actions.
+over actions; K choices among n each.
 """
 
 import math
+from collections.abc import Callable
+from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -13,34 +15,52 @@ from torch import Tensor
 
 
 class ActionSpace(Protocol):
-    """What planners and policies need of actions. Nothing else assumes a kind of action."""
+    """What planners and policies need of actions. Nothing else assumes a kind of action.
+
+    A search distribution is a mean and a standard deviation (..., A). A mean of 0 knows nothing.
+    """
 
     size: int  # A
     policy_size: int  # P
+    continuous: bool  # whether an action can be moved along a gradient
 
     def executable(self, actions: Tensor) -> Tensor:
         """Projects actions (..., A) to the nearest ones that can be executed."""
 
-    def random(self, noise: Tensor) -> Tensor:
-        """Uniform actions (..., A) for standard normal noise (..., A)."""
+    def random(self, noise: Tensor, scale: float = 1.0) -> Tensor:
+        """Uniform actions (..., A) for standard normal noise (..., A).
+
+        Numbers are in [-scale, scale], and executable up to a scale of 1.
+        """
+
+    def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """Actions (..., A) of a search distribution, for standard normal noise (..., A).
+
+        They are not yet `executable`.
+        """
+
+    def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
+        """The search distribution with a standard deviation of at least `least`."""
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
     ) -> tuple[Tensor, Tensor]:
-        """Samples actions from a policy by reparameterisation.
+        """Samples executable actions from a policy, with a gradient.
 
         Args:
             parameters: (..., P), unbounded outputs of a network.
             noise: (..., A) standard normal; 0 gives the mode.
-            log_std: lowest and highest log standard deviation.
+            log_std: lowest and highest log standard deviation, of numbers.
 
         Returns:
-            Actions (..., A), and their log probability (...) in nats.
+            Actions (..., A), and their log probability (...) in nats, or its mean over all actions.
         """
 
 
 class Box:
     """Vectors of A numbers in [-1, 1]. A policy over them is a tanh-Gaussian."""
+
+    continuous = True
 
     def __init__(self, size: int) -> None:
         self.size, self.policy_size = size, 2 * size
@@ -48,8 +68,15 @@ class Box:
     def executable(self, actions: Tensor) -> Tensor:
         return actions.clamp(-1.0, 1.0)
 
-    def random(self, noise: Tensor) -> Tensor:
-        return torch.erf(noise / math.sqrt(2))  # 2 * (cumulative distribution of the normal) - 1
+    def random(self, noise: Tensor, scale: float = 1.0) -> Tensor:
+        # 2 * (cumulative distribution of the normal) - 1
+        return torch.erf(noise / math.sqrt(2)) * scale
+
+    def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        return torch.addcmul(mean, std, noise)
+
+    def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
+        return mean, std.clamp(min=least)
 
     def sample(
         self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
@@ -57,6 +84,82 @@ class Box:
         mean, raw = parameters.chunk(2, -1)
         low, high = log_std
         return squash(mean, low + (high - low) * 0.5 * (raw.tanh() + 1), noise)
+
+
+class Categorical:
+    """K choices, each among n, as one-hot vectors side by side: A is the sum of all n.
+
+    A mean holds the probabilities of a search distribution, and the standard deviation follows from
+    them. Of one-hot sequences, the mean over elites are again probabilities.
+    """
+
+    continuous = False
+    uniform_share = 0.01  # of a policy, so that no choice dies; as in DreamerV3
+
+    def __init__(self, choices: tuple[int, ...]) -> None:
+        """`choices` are the n of each."""
+        self.choices = choices
+        self.size = self.policy_size = sum(choices)
+        # Neighbours among equally many are handled at once.
+        self._runs = [(len(list(run)), n) for n, run in groupby(choices)]
+
+    def executable(self, actions: Tensor) -> Tensor:
+        """One-hot vectors of the largest entries."""
+        return self._each(_one_hot, actions)
+
+    def random(self, noise: Tensor, scale: float = 1.0) -> Tensor:
+        return self.executable(noise)  # the largest of n equal ones may be any
+
+    def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """Log probabilities with Gumbel noise: the largest is a sample (Gumbel-max)."""
+        return mean.log() + gumbel(noise)
+
+    def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
+        """Mixes in the share least / (1 + least) of the uniform distribution."""
+
+        def mixed(p: Tensor) -> Tensor:
+            return (p + least / p.shape[-1]) / (p.sum(-1, keepdim=True) + least)
+
+        mean = self._each(mixed, mean)
+        return mean, (mean * (1 - mean)).sqrt()
+
+    def sample(
+        self, parameters: Tensor, noise: Tensor, log_std: tuple[float, float]
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient passes straight through to the probabilities (Bengio et al. 2013).
+
+        https://arxiv.org/abs/1308.3432
+        """
+
+        def mixed(logits: Tensor) -> Tensor:
+            return logits.softmax(-1).lerp(
+                torch.full_like(logits, 1 / logits.shape[-1]), self.uniform_share
+            )
+
+        p = self._each(mixed, parameters)
+        drawn = self.executable(self.draw(p.detach(), p, noise))
+        return drawn + (p - p.detach()), (p * p.log()).sum(-1)
+
+    def _each(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Applies a function of (..., k, n) to every choice in x (..., A)."""
+        parts = x.split_with_sizes([k * n for k, n in self._runs], -1)
+        done = [
+            function(part.unflatten(-1, run)).flatten(-2)
+            for part, run in zip(parts, self._runs, strict=True)
+        ]
+        return torch.cat(done, -1)
+
+
+def gumbel(noise: Tensor) -> Tensor:
+    """Standard Gumbel noise (...) made of standard normal noise (...)."""
+    # Rounding to 0 or 1 would give infinity.
+    u: Tensor = torch.special.ndtr(noise).clamp(1e-7, 1 - 1e-7)
+    return -(-u.log()).log()
+
+
+def _one_hot(x: Tensor) -> Tensor:
+    """1 at the largest of x (..., n), the first if there are several, and 0 elsewhere."""
+    return torch.zeros_like(x).scatter(-1, x.argmax(-1, keepdim=True), 1.0)
 
 
 def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ class Candidates:
     """Evaluated action sequences.
 
     Attributes:
-        actions: (B, N, T, A) in [-1, 1].
+        actions: (B, N, T, A), executable.
         futures: (B, N, M) cost under each latent sample, finite or +inf.
         costs: (B, N) the same, reduced by the risk measure.
         gradient: (B, N, T, A) of the costs with respect to the actions, if the planner

@@ -23,8 +23,9 @@ class PlannerConfig(BaseModel):
         choose: The sequence to execute: the best elite, the mean of the final distribution, or an
             elite sampled in proportion to its weight.
         warm_start: Start from the previous plan, shifted by one step.
-        initial_std: Standard deviation of the first distribution.
-        min_std: Lower bound of the standard deviation.
+        initial_std: Standard deviation of the first distribution. Of choices, s is the share
+            s / (1 + s) of uniform draws in it; the rest is the warm start.
+        min_std: Lower bound of the standard deviation; of choices as above, so that none dies.
         deadline_ms: Milliseconds after which no new evaluation starts and the best sequence so
             far is the plan. None: all iterations always run.
     """

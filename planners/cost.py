@@ -16,7 +16,8 @@ class TrajectoryCost(Protocol):
         """Costs of every candidate under every latent sample.
 
         Args:
-            actions: (B, N, T, A) sequences in [-1, 1], executable as they are.
+            actions: (B, N, T, A) sequences, executable as they are: numbers in [-1, 1], or one-hot
+                choices side by side.
             noise: (M, T, Z) standard normal, from which the model makes its latent z(t). All
                 candidates are compared under the same noise. Z may be 0.
 

@@ -33,7 +33,7 @@ class PlanState:
     """What one plan passes on to the next.
 
     Attributes:
-        mean: (B, T, A) mean of the last search distribution.
+        mean: (B, T, A) mean of the last search distribution; of choices, probabilities.
         elites: (B, E, T, A) best sequences of the last plan, best first.
         fresh: (B,) bool; true before the first plan and after a reset: nothing is taken over.
     """
@@ -105,7 +105,7 @@ class Plan:
     """A plan, and what explains it.
 
     Attributes:
-        actions: (B, T, A) the chosen sequences, in [-1, 1], without exploration noise.
+        actions: (B, T, A) the chosen sequences, executable, without exploration noise.
         cost: (B,) their predicted cost, after the risk measure.
         spread: (B,) standard deviation of that cost over the latent samples.
         std: (B, T, A) standard deviation of the final search distribution.

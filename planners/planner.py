@@ -53,7 +53,7 @@ class Planner(ABC, Generic[C]):
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:
-        """Makes the candidates (B, N, T, A) of an iteration, before they are clipped.
+        """Makes the candidates (B, N, T, A) of an iteration, not yet executable.
 
         Args:
             i: Iteration, from 0.
@@ -62,7 +62,7 @@ class Planner(ABC, Generic[C]):
             noise: (B, N, T, A) standard normal.
             last: The candidates that the previous iteration evaluated.
         """
-        return torch.addcmul(mean[:, None], std[:, None], noise)
+        return self.actions.draw(mean[:, None], std[:, None], noise)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> PlanState:
         """State before the first plan."""
@@ -143,7 +143,7 @@ class Planner(ABC, Generic[C]):
             end = (time.perf_counter() if began is None else began) + 1e-3 * c.deadline_ms
         state = state if c.warm_start else state.reset(torch.ones_like(state.fresh))
         mean, carried = state.shifted()
-        std = torch.full_like(mean, c.initial_std)
+        mean, std = self.actions.widen(mean, torch.zeros_like(mean), c.initial_std)
         extra = carried if proposals is None else torch.cat([carried, proposals], 1)
         last = given = kept = None
         elite_costs, stds = [], []
@@ -165,7 +165,7 @@ class Planner(ABC, Generic[C]):
             kept = own.best(c.kept) if c.kept else None
             weights = self.weights(elites.costs)
             mean, std = self.update(elites.actions, weights, mean, std)
-            std = std.clamp(min=c.min_std)
+            mean, std = self.actions.widen(mean, std, c.min_std)
             elite_costs.append(elites.costs)
             stds.append(std)
 
@@ -186,7 +186,7 @@ class Planner(ABC, Generic[C]):
         return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
 
     def _evaluate(self, cost: TrajectoryCost, actions: Tensor, noise: Tensor) -> Candidates:
-        """Evaluates candidates (B, N, T, A): clips them, and applies the risk measure."""
+        """Evaluates candidates (B, N, T, A), made executable, and applies the risk measure."""
         actions = self.actions.executable(actions).requires_grad_(self.differentiates)
         with torch.set_grad_enabled(self.differentiates):
             futures = cost(actions, noise)

@@ -5,7 +5,6 @@ Shapes: B plans, N candidate sequences, K elites, T horizon, A action.
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from worldplan.planners.planner import Planner, moments
 
 
 class RandomShootingConfig(PlannerConfig):
-    """Settings of `RandomShooting`. Actions are uniform in [-initial_std, initial_std].
+    """Settings of `RandomShooting`. Numbers are uniform in [-initial_std, initial_std].
 
     Only kept elites make a warm start, which therefore needs `keep` above 0.
     """
@@ -32,8 +31,7 @@ class RandomShooting(Planner[RandomShootingConfig]):
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:
-        uniform: Tensor = torch.special.ndtr(noise)  # the normal CDF makes normal noise uniform
-        return std[:, None] * (2.0 * uniform - 1.0)
+        return self.actions.random(noise, self.config.initial_std)
 
     def update(
         self, elites: Tensor, weights: Tensor, mean: Tensor, std: Tensor

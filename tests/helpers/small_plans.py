@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from worldplan.planners import (
+    ActionSpace,
     Box,
     Plan,
     Planner,
@@ -19,9 +20,10 @@ from worldplan.planners import (
 CONFIG: TypeAdapter[Any] = TypeAdapter(PlannerConfigUnion)
 
 
-def build(kind: str, width: int = 2, /, **settings: Any) -> Planner[Any]:
-    """A planner over actions of size `width`."""
-    return make_planner(CONFIG.validate_python({"kind": kind, **settings}), Box(width))
+def build(kind: str, actions: int | ActionSpace = 2, /, **settings: Any) -> Planner[Any]:
+    """A planner over an action space, or over vectors of that many numbers."""
+    space = Box(actions) if isinstance(actions, int) else actions
+    return make_planner(CONFIG.validate_python({"kind": kind, **settings}), space)
 
 
 def draw(planner: Planner[Any], batch: int = 1, seed: int = 0) -> PlanNoise:
