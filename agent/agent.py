@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +29,7 @@ from worldplan.agent.acting.actors import (
 )
 from worldplan.agent.acting.controller import Controller
 from worldplan.agent.acting.objective import DecodedCost, LearnedReturn, Objective, TrueReturn
+from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
@@ -37,7 +37,7 @@ from worldplan.agent.models.jepa import JEPAConfig
 from worldplan.agent.models.registry import ModelConfigUnion, make_model
 from worldplan.agent.models.world_model import LearnedModel
 from worldplan.envs import EnvironmentSpec
-from worldplan.planners import Box, PlannerConfigUnion, make_planner
+from worldplan.planners import PlannerConfigUnion, make_planner
 from worldplan.planners.mppi import MPPIConfig
 
 ACTORS = ("planner", "policy", "random", "zero")
@@ -83,7 +83,7 @@ class Agent:
         execution: Execution = Execution(),  # noqa: B008 (frozen)
     ) -> None:
         self.config, self.spec, self.execution = config, spec, execution
-        actions = Box(spec.action.size)
+        actions = action_space(spec.action)
         self.model = make_model(config.model, spec)
         self._heads: Heads | None = None
         default: Objective | None = TrueReturn(config.discount)
@@ -198,12 +198,12 @@ class Agent:
         self.controller.goal = None
         self.controller.objective = DecodedCost(cost, decode)
 
-    def act(self, observation: Any, *, scaled: bool | None = None) -> npt.NDArray[np.float32]:
-        """Best action in [-1, 1] for one observation (D,) or a batch (B, D), or Dicts of parts.
+    def act(self, observation: Any, *, scaled: bool | None = None) -> Any:
+        """Best action (A,) for an observation (D,), (B, A) for a batch (B, D), or dicts of parts.
 
         Plans from where the last call left off; call `reset` where an episode starts. `scaled`
-        actions are within the environment's own bounds: it was not made by `make_env`. Without a
-        word, a warning says so where these are not [-1, 1].
+        actions are as the environment's own: it was not made by `make_env`. Without a word, a
+        warning says so where these are others. See `ActionSpec`.
 
         Raises:
             ValueError: an observation of another shape, or not finite; or bounds are not known.

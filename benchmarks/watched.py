@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worldplan.envs import VectorEnv
+from worldplan.envs.actions import Array
 from worldplan.envs.vector import Mask, Seeds
-from worldplan.envs.wrappers import Array
 
 
 class Watched(VectorEnv):

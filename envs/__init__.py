@@ -1,13 +1,14 @@
-"""Environments: any Gymnasium id, with flat float32 observations and actions in [-1, 1]."""
+"""Environments: any Gymnasium id, with flat float32 observations and actions."""
 
 import worldplan.envs.rendering.backend  # noqa: F401 (before MuJoCo is imported)
 
 # isort: split
 
+from worldplan.envs.actions import ActionSpec
 from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
-from worldplan.envs.spec import ActionSpec, EnvConfig, EnvironmentSpec, ObservationSpec
+from worldplan.envs.spec import EnvConfig, EnvironmentSpec, ObservationSpec
 from worldplan.envs.vector import VectorEnv, goals_of
 from worldplan.envs.wrappers import EnvironmentFault
 

@@ -21,6 +21,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from worldplan.envs.actions import check_space
 from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.rendering import backend
@@ -31,7 +32,6 @@ from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
 _NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothing; see pyproject
-_LARGEST_ACTION = 1e6  # a larger bound says that there is none
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
 _PICTURE = 1024  # numbers from which on a field of them is taken for a picture
 # This project's tasks, with time limits in frames.
@@ -46,8 +46,9 @@ for _name, (_entry_point, _limit) in _OWN.items():
 
 
 def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
-    """Makes one environment: observation (D,) float32, action (A,) float32 in [-1, 1].
+    """Makes one environment: observation (D,) and action (A,), both float32.
 
+    An action is numbers in [-1, 1], or one-hot choices side by side: see `actions.ActionSpec`.
     The environment keeps its own time limit, in frames. `metadata["render_fps"]` is in decisions
     per second. To render without a display, set MUJOCO_GL (see `render.choose_backend`) before
     the first environment is made. `wrappers.Flat` documents the errors of `step`.
@@ -135,25 +136,12 @@ def _unknown(name: str) -> str:
 
 
 def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
-    action, observation = env.action_space, env.observation_space
-    if not (
-        isinstance(action, spaces.Box)
-        and len(action.shape) == 1
-        and np.issubdtype(action.dtype, np.floating)
-    ):
-        raise ValueError(
-            f"{name!r}: expected a one-dimensional float Box as action space, got {action}"
-        )
-    if not (np.abs([action.low, action.high]) <= _LARGEST_ACTION).all():  # false for NaN as well
-        raise ValueError(
-            f"{name!r}: expected actions with finite bounds within ±{_LARGEST_ACTION:g}, which are "
-            f"mapped to [-1, 1], got {action}. Bound them with gymnasium.wrappers.RescaleAction or "
-            "in the environment"
-        )
+    check_space(name, env.action_space)
+    observation = env.observation_space
     if not observation.is_np_flattenable:
         raise ValueError(
             f"{name!r}: expected an observation space that flattens to a fixed number of values "
-            f"(Box, or Dict and Tuple of them), got {observation}"
+            f"(Box, Discrete, or Dict and Tuple of them), got {observation}"
         )
 
 

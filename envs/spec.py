@@ -19,6 +19,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from worldplan.envs.actions import ActionSpec
 from worldplan.envs.parts import Parts, as_array, joined
 
 
@@ -95,48 +96,6 @@ class ObservationSpec:
 
 
 @dataclass(frozen=True)
-class ActionSpec:
-    """Actions: `box` is a vector of `size` numbers in [-1, 1].
-
-    They are mapped to the environment's own bounds, if these are known.
-    """
-
-    size: int
-    kind: Literal["box"] = "box"
-    low: tuple[float, ...] | None = None  # (A,) of the environment
-    high: tuple[float, ...] | None = None
-
-    def given(self, action: NDArray[np.float32], scaled: bool | None) -> NDArray[np.float32]:
-        """Actions as they are, in [-1, 1], or `scaled`; None: as they are, with a warning where the
-        environment's own bounds are others."""
-        if scaled:
-            return self.scaled(action)
-        low, high = self.low or (-1.0,), self.high or (1.0,)
-        if scaled is None and {*low, *high} != {-1.0, 1.0}:
-            warnings.warn(
-                f"actions are in [-1, 1], and the environment's own bounds are {min(low):g} to "
-                f"{max(high):g}; expected the environment to be one of worldplan.make_env, which "
-                "maps them, or act(observation, scaled=True). scaled=False says that it is",
-                stacklevel=3,
-            )
-        return action
-
-    def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Actions (..., A) in [-1, 1], mapped to the environment's own bounds.
-
-        Raises:
-            ValueError: the bounds are not known.
-        """
-        if self.low is None or self.high is None:
-            raise ValueError(
-                "the bounds of the environment's actions are not known; expected the agent of a "
-                "run that was trained since they are saved"
-            )
-        low, high = (np.asarray(bound, np.float32) for bound in (self.low, self.high))
-        return np.clip(low + (high - low) * (action + 1) / 2, low, high)
-
-
-@dataclass(frozen=True)
 class EnvironmentSpec:
     """Observations and actions of an environment.
 
@@ -162,21 +121,19 @@ class EnvironmentSpec:
     @classmethod
     def of(cls, env: gym.Env[Any, Any], config: EnvConfig | None = None) -> EnvironmentSpec:
         """The spec of an environment that `make_env` made. Raises ValueError for another one."""
-        if not env.has_wrapper_attr("native_action_space"):
+        if not env.has_wrapper_attr("action_spec"):
             raise ValueError(
-                f"expected an environment of worldplan.make_env, which takes actions in [-1, 1], "
-                f"got {env}"
+                f"expected an environment of worldplan.make_env, which takes actions as the agent "
+                f"gives them, got {env}"
             )
-        seen, inner = env.observation_space, env.get_wrapper_attr("native_action_space")
+        seen, action = env.observation_space, env.get_wrapper_attr("action_spec")
         assert isinstance(seen, spaces.Box)
-        assert isinstance(inner, spaces.Box)
         observation = ObservationSpec(
             seen.shape,
             str(seen.dtype),
             *(_numbers(seen.low), _numbers(seen.high)),
             env.get_wrapper_attr("parts"),
         )
-        action = ActionSpec(inner.shape[0], "box", _numbers(inner.low), _numbers(inner.high))
         known = env.unwrapped.spec
         name = None if known is None else known.id
         goals = env.has_wrapper_attr("goal_observation")
@@ -244,6 +201,8 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
         "observations of": (then.observation.parts, now.observation.parts),
         "actions from": (then.action.low, now.action.low),
         "actions up to": (then.action.high, now.action.high),
+        "choices of actions": (then.action.choices, now.action.choices),
+        "first choices of actions": (then.action.first, now.action.first),
         "lowest observations": (then.observation.low, now.observation.low),
         "highest observations": (then.observation.high, now.observation.high),
     }

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldplan.envs.actions import Array
 from worldplan.envs.spec import EnvConfig, EnvironmentSpec
-from worldplan.envs.wrappers import Array, FlatEnv
+from worldplan.envs.wrappers import FlatEnv
 
 Mask = NDArray[np.bool_]
 Seeds = Sequence[int] | NDArray[np.integer[Any]]
@@ -67,7 +68,7 @@ class VectorEnv:
         """Steps the environments where `active` (B,) is true; by default all. Never resets.
 
         Args:
-            actions: (B, A) in [-1, 1].
+            actions: (B, A), as `make_env` takes them.
             active: (B,) bool.
 
         Returns:

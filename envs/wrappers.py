@@ -3,6 +3,7 @@
 Shapes: ... any leading shape, D observation, A action.
 """
 
+import copy
 import sys
 from typing import Any
 
@@ -13,12 +14,12 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from worldplan.envs.actions import ActionSpec, Array, decoder
 from worldplan.envs.parts import parts_of
 from worldplan.envs.precision import warn_if_too_fine
 
-Array = NDArray[np.float32]
 FlatEnv = gym.Env[Array, Array]
-"""What `make_env` returns: observation (D,) and action (A,) in [-1, 1], both float32 Boxes."""
+"""What `make_env` returns: observation (D,) and action (A,), both float32 Boxes; see `Flat`."""
 
 # After any of these warnings MuJoCo resets its state within the episode and continues.
 _UNSTABLE = {
@@ -48,7 +49,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         total = 0.0
         for _ in range(self.repeat):
             # A copy, because some environments change the action that they get.
-            answer = _parts("step", self.env.step(np.copy(action)), 5)
+            answer = _parts("step", self.env.step(copy.copy(action)), 5)
             observation, reward, terminated, truncated, info = answer
             total += _number(reward)
             if terminated or truncated:
@@ -56,30 +57,17 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, total, bool(terminated), bool(truncated), info
 
 
-class Rescale:
-    """Maps actions (..., A) in [-1, 1] to the bounds of an environment's action space."""
-
-    def __init__(self, inner: spaces.Box) -> None:
-        self._inner = inner
-        low, high = inner.low.astype(np.float64), inner.high.astype(np.float64)
-        self._centre, self._half = (low + high) / 2, (high - low) / 2
-
-    def __call__(self, action: Array) -> NDArray[Any]:
-        """Rescaled actions (..., A), clipped because rounding could exceed the bounds."""
-        rescaled = (self._centre + self._half * action).astype(self._inner.dtype)
-        return np.clip(rescaled, self._inner.low, self._inner.high)
-
-
 class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
-    """Flat float32 observations (D,), float32 actions (A,) in [-1, 1], every value checked.
+    """Flat float32 observations (D,) and float32 actions (A,), every value checked.
 
+    Actions are numbers in [-1, 1], or one-hot choices side by side: see `actions.ActionSpec`.
     Dict observations are concatenated in the order of their space, which Gymnasium sorts by key.
     `max_episode_steps` is the time limit in decisions, None if unknown. Warns at the end of an
     episode of dimensions that float32 cannot carry.
 
     Raises:
         EnvironmentFault: non-finite observation or reward, or MuJoCo became unstable.
-        ValueError: action outside [-1, 1], or an observation that does not fit its space.
+        ValueError: an action that is not valid, or an observation that does not fit its space.
         gymnasium.error.ResetNeeded: `step` before the first reset or after the episode's end.
     """
 
@@ -88,14 +76,15 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
         super().__init__(env)
         self.name = name
         self.max_episode_steps = max_episode_steps
-        flat, inner = spaces.flatten_space(env.observation_space), env.action_space
+        flat = spaces.flatten_space(env.observation_space)
         assert isinstance(flat, spaces.Box)
-        assert isinstance(inner, spaces.Box)
         with np.errstate(over="ignore"):  # a float64 bound beyond float32 becomes infinite
             low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
-        self.action_space = spaces.Box(-1.0, 1.0, inner.shape, np.float32)
-        self.native_action_space, self.rescale = inner, Rescale(inner)
+        self.action_spec = spec = ActionSpec.of(env.action_space)
+        least = -1.0 if spec.choices is None else 0.0
+        self.action_space = spaces.Box(least, 1.0, (spec.size,), np.float32)
+        self.rescale = decoder(env.action_space)
         self.parts = parts_of(env.observation_space)
         self._low = np.full(flat.shape, np.inf)  # of observations, before they are rounded
         self._high = -self._low
@@ -163,15 +152,13 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
         return flat
 
     def _check(self, action: Array) -> None:
-        """Refuses actions out of range: MuJoCo would clip them silently.
-
-        The tolerance is for float32 rounding.
-        """
+        """Refuses actions out of range: MuJoCo would clip them silently."""
         shape = self.action_space.shape
         if np.shape(action) != shape:
             raise ValueError(f"{self.name}: expected an action of shape {shape}, got {action!r}")
-        if not (np.abs(action) <= 1.0 + 1e-6).all():  # false for NaN as well
-            raise ValueError(f"{self.name}: expected an action in [-1, 1], got {action!r}")
+        if not self.action_spec.valid(action):
+            expected = self.action_spec.expected
+            raise ValueError(f"{self.name}: expected as action {expected}, got {action!r}")
 
     def _mujoco_warnings(self) -> NDArray[np.int32] | None:
         """MuJoCo's warning counters, if the environment has MjData as `data`."""

@@ -39,6 +39,14 @@ class ActionSpace(Protocol):
         They are not yet `executable`.
         """
 
+    def explore(self, action: Tensor, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """An executable action (..., A) near the planned one, for standard normal noise (..., A).
+
+        Args:
+            action: (..., A) the planned one.
+            mean, std: (..., A) the search distribution that it comes from.
+        """
+
     def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
         """The search distribution with a standard deviation of at least `least`."""
 
@@ -74,6 +82,9 @@ class Box:
 
     def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         return torch.addcmul(mean, std, noise)
+
+    def explore(self, action: Tensor, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        return self.executable(action + std * noise)
 
     def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
         return mean, std.clamp(min=least)
@@ -114,6 +125,9 @@ class Categorical:
         """Log probabilities with Gumbel noise: the largest is a sample (Gumbel-max)."""
         return mean.log() + gumbel(noise)
 
+    def explore(self, action: Tensor, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        return self.executable(self.draw(mean, std, noise))
+
     def widen(self, mean: Tensor, std: Tensor, least: float) -> tuple[Tensor, Tensor]:
         """Mixes in the share least / (1 + least) of the uniform distribution."""
 
@@ -144,8 +158,8 @@ class Categorical:
         """Applies a function of (..., k, n) to every choice in x (..., A)."""
         parts = x.split_with_sizes([k * n for k, n in self._runs], -1)
         done = [
-            function(part.unflatten(-1, run)).flatten(-2)
-            for part, run in zip(parts, self._runs, strict=True)
+            function(part.view(*x.shape[:-1], k, n)).flatten(-2)
+            for part, (k, n) in zip(parts, self._runs, strict=True)
         ]
         return torch.cat(done, -1)
 

@@ -114,8 +114,9 @@ class PlanningActor(AgentActor):
         action = plan.action
         if self.noise is not None:
             state = state.explore(self.noise.correlation, generator)
-            std = plan.std[:, 0].clamp(min=self.noise.min_std)
-            action = c.planner.actions.executable(action + std * state.noise)
+            actions, std = c.planner.actions, plan.std[:, 0]
+            mean, std = actions.widen(plan_state.mean[:, 0], std, self.noise.min_std)
+            action = actions.explore(action, mean, std, state.noise)
         return action, replace(state, plan=plan_state), plan
 
 
@@ -147,16 +148,14 @@ class RandomActor(AgentActor):
 
 
 class ZeroActor(AgentActor):
-    """Does nothing: the action is 0."""
+    """Does nothing: the action is 0, or the first choice."""
 
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        return (
-            observation.new_zeros(len(observation), self.controller.planner.actions.size),
-            state,
-            None,
-        )
+        actions = self.controller.planner.actions
+        zero = observation.new_zeros(len(observation), actions.size)
+        return actions.executable(zero), state, None
 
 
 class Switch(AgentActor):

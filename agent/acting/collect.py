@@ -14,11 +14,11 @@ import torch
 
 from worldplan.agent.acting.actors import Actor, NoiseActor, UniformActor
 from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.data.seeds import training_seed
 from worldplan.envs import EnvConfig, make_vector
-from worldplan.planners import Box
 
 Collector = Literal["noise", "random"]
 _LONGEST = 1000  # decisions of an episode in an environment without a time limit
@@ -71,7 +71,7 @@ def collect(
     world = make_vector(env, 1)
     generator = torch.Generator().manual_seed(seed)
     limit = world.max_episode_steps or _LONGEST
-    actions = Box(world.spec.action.size)
+    actions = action_space(world.spec.action)
     who: Actor[Any] = NoiseActor(actions, limit) if actor == "noise" else UniformActor(actions)
     episodes: list[Episode] = []
     left = steps

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldplan.envs import ActionSpec
+
 _WIDTH = {"observation": "D", "action": "A", "next_observation": "D"}  # of those with two axes
 _FLAGS = "terminated", "truncated"
 NEEDED = (*_WIDTH, "episode")
@@ -43,8 +45,10 @@ def checked_columns(path: Path, raw: Mapping[str, Any]) -> Columns:
             with np.errstate(over="ignore"):  # what is too large becomes infinite
                 columns[name] = values.astype(np.float32)
             _refuse(path, name, values, ~np.isfinite(columns[name]), "a finite float32")
-    outside = _outside(columns["action"])
-    _refuse(path, "action", raw["action"], outside, "numbers in [-1, 1]")
+    # A file need not tell which of its numbers are choices; `check_episode` knows the task's.
+    number = ActionSpec(1)
+    outside = ~number.valid(columns["action"][..., None])
+    _refuse(path, "action", raw["action"], outside, number.expected)
     return columns
 
 
@@ -78,12 +82,12 @@ def by_episode(path: Path, columns: Columns) -> list[NDArray[np.int64]]:
     return np.split(order, starts[1:])
 
 
-def check_episode(name: str, observation: Any, action: Any, reward: Any) -> None:
+def check_episode(name: str, observation: Any, action: Any, reward: Any, spec: ActionSpec) -> None:
     """Checks an episode of observations (L+1, D), actions (L, A) and rewards (L,).
 
     Raises:
-        ValueError: other lengths, no decision, a number that is not finite, or an action outside
-            [-1, 1]; the message names the episode.
+        ValueError: other lengths, no decision, a number that is not finite, or an action that the
+            spec does not accept; the message names the episode.
     """
     if not 0 < len(action) == len(reward) == len(observation) - 1:
         raise ValueError(
@@ -95,12 +99,7 @@ def check_episode(name: str, observation: Any, action: Any, reward: Any) -> None
         if values.dtype.kind not in "fiub":
             raise ValueError(f"{name}: expected real numbers as {what}, got {values.dtype}")
         _refuse(name, what, values, ~np.isfinite(values), "a finite float32")
-    _refuse(name, "action", action, _outside(action), "numbers in [-1, 1]")
-
-
-def _outside(action: Any) -> Any:
-    """Where actions are out of range. The tolerance is for rounding, as in `make_env`."""
-    return np.abs(action) > 1 + 1e-6
+    _refuse(name, "action", action, ~spec.valid(action), spec.expected)
 
 
 def _check_shapes(path: Path, raw: Mapping[str, Any]) -> None:
@@ -124,5 +123,5 @@ def _refuse(source: Path | str, name: str, values: Any, wrong: Any, expected: st
     rows = wrong.reshape(len(wrong), -1).any(1)
     if rows.any():
         row = rows.argmax()
-        got = values[row][wrong[row]][0] if values.ndim > 1 else values[row]
+        got = values[row][wrong[row]][0] if wrong.ndim > 1 else values[row]
         raise ValueError(f"{source}, row {row}: expected {expected} as {name}, got {got}")

@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from worldplan.agent.data.dataset import Episode
 from worldplan.envs import ActionSpec, EnvironmentSpec, ObservationSpec
+from worldplan.envs.actions import check_space
 from worldplan.envs.parts import parts_of
 
 
 def read_minari(name: str) -> list[Episode]:
     """Reads the episodes of a data set on this disk, such as "mujoco/reacher/medium-v0".
 
-    Observations are flattened and actions are mapped to [-1, 1], as `make_env` does. Nothing is
-    clipped: `fit` refuses what is out of range.
+    Observations are flattened and actions are mapped to [-1, 1] or made one-hot, as `make_env`
+    does. Nothing is clipped: `fit` refuses what is out of range.
 
     Raises:
-        ValueError: Minari is not installed, the data set is not on this disk, its actions are not
-            a bounded Box of one dimension, or its observations are not in Boxes.
+        ValueError: Minari is not installed, the data set is not on this disk, its actions are of
+            a kind that `make_env` does not support, or its observations are not in Boxes.
     """
     data = _load(name)
-    bounds = data.action_space
-    centre, half = (bounds.low + bounds.high) / 2, (bounds.high - bounds.low) / 2
+    actions = ActionSpec.of(data.action_space)
     return [
         Episode(
             _flat(data.observation_space, e.observations),
-            ((e.actions - centre) / half).astype(np.float32),
+            actions.encoded(e.actions),
             np.asarray(e.rewards, np.float32),
             bool(e.terminations[-1]),
             bool(e.truncations[-1]),
@@ -48,13 +48,12 @@ def minari_spec(name: str) -> EnvironmentSpec:
         ValueError: as `read_minari`.
     """
     data = _load(name)
-    acts, flat = data.action_space, spaces.flatten_space(data.observation_space)
+    flat = spaces.flatten_space(data.observation_space)
     assert isinstance(flat, spaces.Box), "_load accepts nothing else"
     with np.errstate(over="ignore"):  # as in `make_env`
         low, high = (tuple(b.astype(np.float32).tolist()) for b in (flat.low, flat.high))
     seen = ObservationSpec(flat.shape, "float32", low, high, parts_of(data.observation_space))
-    own = (tuple(b.astype(np.float64).tolist()) for b in (acts.low, acts.high))
-    return EnvironmentSpec(seen, ActionSpec(acts.shape[0], "box", *own))
+    return EnvironmentSpec(seen, ActionSpec.of(data.action_space))
 
 
 def _load(name: str) -> Any:
@@ -71,13 +70,7 @@ def _load(name: str) -> Any:
         raise ValueError(
             f"no Minari data set {name!r} on this disk; fetch it with: minari download {name}"
         ) from error
-    bounds = data.action_space
-    if not (
-        isinstance(bounds, spaces.Box) and len(bounds.shape) == 1 and bounds.is_bounded("both")
-    ):
-        raise ValueError(
-            f"minari:{name}: expected actions in a bounded Box of one dimension, got {bounds}"
-        )
+    check_space(f"minari:{name}", data.action_space)
     _check_boxes(name, data.observation_space)
     return data
 

@@ -134,7 +134,8 @@ def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
                 f"{env.id} has observations of {wanted[0]} and actions of {wanted[1]}; the data "
                 f"set has {e.observation.shape[1:]} and {e.action.shape[1:]}"
             )
-        check_episode(f"episode {i} of the data set", e.observation, e.action, e.reward)
+        name = f"episode {i} of the data set"
+        check_episode(name, e.observation, e.action, e.reward, spec.action)
     return spec
 
 

@@ -220,7 +220,7 @@ def test_observation_must_fit_its_space(observation: Any) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"action_space": spaces.Discrete(2)}, r"float Box as action space, got Discrete\(2\)"),
+        ({"action_space": spaces.Text(2)}, r"Discrete, or .*, got Text.*TransformAction makes"),
         ({"action_space": spaces.Box(-1, 1, (2, 2))}, "one-dimensional"),
         ({"action_space": spaces.Box(0, 3, (2,), np.int32)}, "float Box"),
         ({"action_space": spaces.Box(-np.inf, 1, (2,))}, "finite bounds"),

@@ -18,6 +18,7 @@ from torch import Tensor
 from worldplan.agent.acting.actors import ConstantCostActor, NoState
 from worldplan.agent.acting.collect import store
 from worldplan.agent.acting.rollout import rollout
+from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.batch import Batch
@@ -28,7 +29,7 @@ from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.models.world_model import Model, imagine_step
 from worldplan.envs import EnvConfig, make_vector
-from worldplan.planners import Plan
+from worldplan.planners import ActionSpace, Plan
 
 HORIZONS = (0, 1, 10)  # steps ahead at which predictions are judged; 0 judges the probe alone
 _ENVS, _ROUNDS, _STEPS = 16, 4, 100  # episodes that predictions are judged on
@@ -102,7 +103,7 @@ def wander(env: EnvConfig, first: int, directory: Path) -> Replay:
     rng = np.random.default_rng(first)
     for k in range(_ROUNDS):
         seeds = held_out_seeds(_ENVS, first + k * _ENVS)
-        gentle = GentleActor(rng, _ENVS, world.spec.action.size)
+        gentle = GentleActor(rng, _ENVS, action_space(world.spec.action))
         # Its numbers are its own: this generator draws none.
         events = rollout(gentle, world, seeds, torch.Generator())
         for event in islice(events, 1 + _STEPS):
@@ -112,10 +113,13 @@ def wander(env: EnvConfig, first: int, directory: Path) -> Replay:
 
 
 class GentleActor:
-    """Random actions, in each environment with an amplitude of its own in [0, 1]."""
+    """Random actions, in each environment with an amplitude of its own in [0, 1].
 
-    def __init__(self, rng: np.random.Generator, batch: int, width: int) -> None:
-        self.rng, self.shape = rng, (batch, width)
+    Choices have no amplitude: they are uniform.
+    """
+
+    def __init__(self, rng: np.random.Generator, batch: int, actions: ActionSpace) -> None:
+        self.rng, self.actions, self.shape = rng, actions, (batch, actions.size)
         self.amplitude = rng.uniform(0, 1, (batch, 1))
 
     def initial(self, batch: int) -> NoState:
@@ -125,7 +129,7 @@ class GentleActor:
         self, observation: Tensor, state: NoState, generator: torch.Generator
     ) -> tuple[Tensor, NoState, Plan | None]:
         action = self.amplitude * self.rng.uniform(-1, 1, self.shape)
-        return torch.from_numpy(action.astype(np.float32)), state, None
+        return self.actions.executable(torch.from_numpy(action.astype(np.float32))), state, None
 
 
 @torch.no_grad()
