@@ -9,6 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+_ABOUT = "description", "suite", "needs"  # what a preset says of its task, besides settings
+_NEEDS = {"dm_control": "dm-control"}  # extras, by suite
+
 
 @dataclass(frozen=True)
 class TaskInfo:
@@ -37,7 +40,7 @@ def tasks() -> dict[str, TaskInfo]:
                 suite=preset.suite,
                 env_id=preset.env.id,
                 steps=preset.steps,
-                needs="dm-control" if preset.suite == "dm_control" else "",
+                needs=preset.get("needs", _NEEDS.get(preset.suite, "")),
             )
         )
     found.sort(key=lambda task: (task.suite != "gymnasium", task.suite, task.name))
@@ -82,5 +85,5 @@ def _with_suite(task: str, preset: DictConfig) -> dict[str, Any]:
     file = resources.files("worldplan.configs") / f"suite-{preset.suite}.yaml"
     merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(file.read_text()), preset))
     assert isinstance(merged, dict)
-    settings = {str(k): v for k, v in merged.items() if k not in ("description", "suite")}
+    settings = {str(k): v for k, v in merged.items() if k not in _ABOUT}
     return {"task": task, **settings}

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from pydantic import ValidationError
 
+from tests.helpers.small_models import rng
 from tests.helpers.suites import HAS_DM_CONTROL, TASKS, needs_dm_control, preset
+from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.config.presets import tasks
 from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.rendering import choose
@@ -23,13 +26,14 @@ IDS = ["HalfCheetah-v5", "Hopper-v5", "dm_control/cheetah-run-v0"]
 
 
 def test_a_preset_defines_the_task_only() -> None:
-    assert len(tasks()) == 18
+    assert len(tasks()) == 22
     for name, task in tasks().items():
         content = preset(name)
         assert {"description", "suite", "env", "steps"} <= set(content)
-        assert set(content) <= {"description", "suite", "env", "steps", "solved"}
+        assert set(content) <= {"description", "suite", "needs", "env", "steps", "solved"}
         assert task.suite in ("gymnasium", "dm_control", "goals", "worldplan")
-        assert task.needs == ("dm-control" if task.env_id.startswith("dm_control/") else "")
+        extras = {"dm_control": "dm-control", "LunarLander-v3": "box2d"}
+        assert task.needs == extras.get(task.env_id.partition("/")[0], "")
         assert EnvConfig(**content["env"]).id == task.env_id
         preset(f"suite-{task.suite}")  # its hyper-parameters
 
@@ -37,16 +41,17 @@ def test_a_preset_defines_the_task_only() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_can_be_made_and_stepped(name: str) -> None:
     vector = make_vector(EnvConfig(**preset(name)["env"]), 1)
-    limits = {"reacher": 50, "reach": 25, "two-rooms": 40, "gusts": 40}
+    limits = {"reacher": 50, "reach": 25, "two-rooms": 40, "gusts": 40, "mountain-car": 200}
+    limits |= {"cartpole": 500, "acrobot": 500}
     assert vector.max_episode_steps == limits.get(
         name, 1000 if tasks()[name].suite == "gymnasium" else 500
     )
     observations = vector.reset([3])
     assert observations.shape == (1, vector.spec.observation.size)
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        actions = rng.uniform(-1, 1, (1, vector.spec.action.size)).astype(np.float32)
-        observations, rewards, *_ = vector.step(actions)
+    space = action_space(vector.spec.action)
+    for seed in range(3):
+        actions = space.random(torch.randn(1, space.size, generator=rng(seed)))
+        observations, rewards, *_ = vector.step(actions.numpy())
     assert observations.dtype == rewards.dtype == np.float32
     vector.close()
 

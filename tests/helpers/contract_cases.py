@@ -12,7 +12,8 @@ from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.models.world_model import LearnedModel, Model
-from worldplan.envs import EnvConfig, EnvironmentSpec
+from worldplan.envs import ActionSpec, EnvConfig, EnvironmentSpec
+from worldplan.planners import Categorical
 
 
 def normal(*lead: int, width: int, seed: int) -> Tensor:
@@ -26,6 +27,7 @@ class Case:
     model: dict[str, Any]  # its config
     observation_dim: int = 3
     action_dim: int = 2
+    choices: tuple[int, ...] | None = None  # of the action; None: numbers
     differentiable: bool = True  # Pred is differentiable in h, z and a
     finite_kl: bool = True  # the KL of the posterior from the prior is finite
     exact_posterior: bool = False  # predict with the posterior's z returns h_next
@@ -48,9 +50,11 @@ class Case:
         if not self.learns:
             small["proposals"] = 0
         config = AgentConfig.model_validate({**small, "model": self.model, **settings})
-        agent = Agent(
-            config, EnvironmentSpec.vectors(self.observation_dim, self.action_dim, self.env)
-        )
+        spec = EnvironmentSpec.vectors(self.observation_dim, self.action_dim, self.env)
+        if self.choices is not None:
+            choices = ActionSpec(self.action_dim, "multi_discrete", choices=self.choices)
+            spec = replace(spec, action=choices)
+        agent = Agent(config, spec)
         if not isinstance(agent.model, LearnedModel):
             return agent
         agent.model.observe(self.x(64, seed=99))
@@ -69,7 +73,8 @@ class Case:
         return self.observe(*lead, width=self.observation_dim, seed=seed)
 
     def a(self, *lead: int, seed: int = 1) -> Tensor:
-        return 2 * torch.rand(*lead, self.action_dim, generator=rng(seed)) - 1
+        a = 2 * torch.rand(*lead, self.action_dim, generator=rng(seed)) - 1
+        return a if self.choices is None else Categorical(self.choices).executable(a)
 
     def batch(self, agent: Agent, sequences: int = 8, seed: int = 0) -> Batch:
         """Windows of noise of the learner's length. In the first one the episode has ended."""
@@ -134,6 +139,13 @@ CASES: dict[str, Case] = {
     "autoregressive, action": Case({**AUTOREGRESSIVE, "action": True}, differentiable=False),
     "autoregressive, action, window": Case(
         {**AUTOREGRESSIVE, "action": True, "context": 3}, differentiable=False
+    ),
+    "jepa, choices": Case({**JEPA, "context": 2}, action_dim=5, choices=(2, 3)),
+    "ensemble, choices": Case(
+        ENSEMBLE, action_dim=3, choices=(3,), finite_kl=False, exact_posterior=True
+    ),
+    "autoregressive, choices": Case(
+        {**AUTOREGRESSIVE, "action": True}, action_dim=4, choices=(2, 2), differentiable=False
     ),
     "simulator": SIMULATOR,
     "simulator, random task": replace(

@@ -11,7 +11,7 @@ from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPA, JEPAConfig
 from worldplan.envs import EnvironmentSpec
-from worldplan.planners import Box
+from worldplan.planners import ActionSpace, Box
 
 M = TypeVar("M", bound=nn.Module)
 LATENTS: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def make(
     observation: int,
-    action: int,
+    action: int | ActionSpace,
     model: dict[str, Any] | None = None,
     heads: dict[str, Any] | None = None,
     discount: float = 0.9,
@@ -70,8 +70,9 @@ def make(
         | (model or {})
     )
     sizes = {"width": 32, "layers": 1, "outcome_width": 32, "bins": 21, "limit": 3.0}
-    jepa = JEPA(config, EnvironmentSpec.vectors(observation, action))
-    jepa_heads = Heads(HeadsConfig.model_validate({**sizes, **(heads or {})}), jepa, Box(action))
+    actions = Box(action) if isinstance(action, int) else action
+    jepa = JEPA(config, EnvironmentSpec.vectors(observation, actions.size))
+    jepa_heads = Heads(HeadsConfig.model_validate({**sizes, **(heads or {})}), jepa, actions)
     return JEPALearner(LearnerConfig.model_validate(settings), (jepa, jepa_heads), discount)
 
 

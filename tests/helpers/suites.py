@@ -10,12 +10,15 @@ from omegaconf import OmegaConf
 from worldplan.agent.config.presets import tasks
 
 HAS_DM_CONTROL = all(importlib.util.find_spec(name) for name in ("shimmy", "dm_control"))
+HAS = {  # the extras that tasks need
+    "": True,
+    "dm-control": HAS_DM_CONTROL,
+    "box2d": importlib.util.find_spec("Box2D") is not None,
+}
 TASKS = [
     pytest.param(
         task.name,
-        marks=pytest.mark.skipif(
-            bool(task.needs) and not HAS_DM_CONTROL, reason="needs worldplan[dm-control]"
-        ),
+        marks=pytest.mark.skipif(not HAS[task.needs], reason=f"needs worldplan[{task.needs}]"),
     )
     for task in tasks().values()
 ]

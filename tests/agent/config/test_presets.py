@@ -1,25 +1,23 @@
 """Every preset trains; one is trained until it is solved."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
+from tests.helpers.suites import HAS
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset, tasks
 from worldplan.agent.training.trainer import Trainer
-
-HAS_DM_CONTROL = importlib.util.find_spec("dm_control") is not None
 
 
 @pytest.mark.parametrize("name", list(tasks()))
 def test_every_preset_trains(
     name: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if tasks()[name].needs and not HAS_DM_CONTROL:
-        pytest.skip("dm_control is not installed")
+    if not HAS[tasks()[name].needs]:
+        pytest.skip(f"needs worldplan[{tasks()[name].needs}]")
     config = resolve(load_preset(name), [*small, "steps=60", "eval_interval=1000"])
     trainer = Trainer(config, tmp_path, Console(quiet=True))
     monkeypatch.setattr(trainer, "_finish", lambda: None)  # it plays whole episodes
