@@ -94,3 +94,36 @@ class Slider(gym.Env[np.ndarray, np.ndarray]):
 
 
 gym.register("ToySlider-v0", entry_point="toy_envs:Slider")
+
+
+class Levers(gym.Env[np.ndarray, np.ndarray]):
+    """A mark on a line, moved by choices: left, stay or right, slow or fast. Reward 1 - |x|."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.observation_space = spaces.Box(-3, 3, (1,))
+        self.action_space = spaces.MultiDiscrete([3, 2], start=[-1, 1])
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t, self.x = 0, self.np_random.uniform(-1, 1)
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action: np.ndarray) -> Step:
+        assert action in self.action_space
+        way, speed = action.tolist()
+        self.t += 1
+        self.x = float(np.clip(self.x + 0.1 * way * speed, -3, 3))
+        return np.array([self.x], np.float32), 1 - abs(self.x), False, self.t >= 12, {}
+
+    def render(self) -> np.ndarray:  # type: ignore[override]
+        picture = np.zeros((64, 64, 3), np.uint8)
+        picture[:, int(32 + 10 * self.x)] = 255
+        return picture
+
+
+gym.register("ToyLevers-v0", entry_point="toy_envs:Levers")
