@@ -76,14 +76,11 @@ class ActionSpec:
         environment's own are others."""
         if scaled:
             return self.scaled(action)
-        if scaled is None and (
-            self.choices or {*(self.low or ()), *(self.high or ())} - {-1.0, 1.0}
-        ):
-            own = "numbers of choices"
-            if self.low and self.high:
-                own = f"within {min(self.low):g} to {max(self.high):g}"
+        bounds = {*(self.low or ()), *(self.high or ())}
+        if scaled is None and (self.choices or bounds - {-1.0, 1.0}):
+            own = f"bounds are {min(bounds):g} to {max(bounds):g}" if bounds else "are numbers"
             warnings.warn(
-                f"actions are {self.expected}, and the environment's own are {own}; expected the "
+                f"actions are {self.expected}, and the environment's own {own}; expected the "
                 "environment to be one of worldplan.make_env, which maps them, or act(observation, "
                 "scaled=True). scaled=False says that it is",
                 stacklevel=3,

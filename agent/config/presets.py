@@ -32,7 +32,7 @@ def tasks() -> dict[str, TaskInfo]:
         name = file.name.removesuffix(".yaml")
         if name == file.name or name.startswith("suite-"):
             continue
-        preset = OmegaConf.create(file.read_text(encoding="utf-8"))
+        preset: Any = OmegaConf.create(file.read_text(encoding="utf-8"))
         found.append(
             TaskInfo(
                 name=name,

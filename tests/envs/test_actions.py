@@ -44,7 +44,7 @@ class Picky(gym.Env[Any, Any]):
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    gym.register("toy/Picky-v0", Picky, max_episode_steps=8)
+    gym.register("toy/Picky-v0", lambda **kw: Picky(**kw), max_episode_steps=8)
     yield
     del gym.registry["toy/Picky-v0"]
 
@@ -154,7 +154,7 @@ def test_observations_that_are_choices_are_one_hot() -> None:
         spaces.Sequence(spaces.Discrete(2)),
         spaces.Graph(spaces.Discrete(2), None),
         spaces.MultiBinary((2, 2)),
-        spaces.MultiDiscrete([[2, 2]]),
+        spaces.MultiDiscrete(np.array([[2, 2]])),
     ],
 )
 def test_other_action_spaces_are_refused_with_what_to_do(space: spaces.Space[Any]) -> None:

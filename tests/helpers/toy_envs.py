@@ -120,7 +120,7 @@ class Levers(gym.Env[np.ndarray, np.ndarray]):
         self.x = float(np.clip(self.x + 0.1 * way * speed, -3, 3))
         return np.array([self.x], np.float32), 1 - abs(self.x), False, self.t >= 12, {}
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
+    def render(self) -> Any:
         picture = np.zeros((64, 64, 3), np.uint8)
         picture[:, int(32 + 10 * self.x)] = 255
         return picture

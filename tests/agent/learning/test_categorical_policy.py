@@ -33,7 +33,8 @@ def test_the_policy_climbs_the_value(best: tuple[int, int]) -> None:
         """How often each choice is the best one."""
         action = learner.heads.act(f, noise)[0].detach()
         assert torch.equal(action, SPACE.executable(action))
-        return torch.stack([part.sum(-1) for part in (action * wanted).split((3, 2), -1)]).mean(1)
+        first, second = (action * wanted).split_with_sizes((3, 2), -1)
+        return torch.stack([first.sum(-1), second.sum(-1)]).mean(1)
 
     torch.testing.assert_close(right(), torch.tensor([1 / 3, 1 / 2]), atol=0.1, rtol=0)
     train(learner, draw, 100)
@@ -50,7 +51,7 @@ def test_entropy_keeps_choices_that_are_as_good_alike() -> None:
     learner = make(1, SPACE, learning_rate=3e-3, entropy=1.0)
     with torch.no_grad():
         last = learner.heads.policy[-1]
-        last.bias.copy_(torch.tensor([2.0, 0.0, -2.0, 1.0, 0.0]))  # type: ignore[union-attr, operator]
+        last.bias.copy_(torch.tensor([2.0, 0.0, -2.0, 1.0, 0.0]))  # type: ignore[operator]
     metrics = train(learner, draw, 150)
     assert metrics["entropy"] == pytest.approx(float(torch.tensor(6.0).log()), abs=0.05)
 
