@@ -119,7 +119,7 @@ class Categorical:
         return self._each(_one_hot, actions)
 
     def random(self, noise: Tensor, scale: float = 1.0) -> Tensor:
-        return self.executable(noise)  # the largest of n equal ones may be any
+        return self.executable(noise)  # any of n independent numbers may be the largest
 
     def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """Log probabilities with Gumbel noise: the largest is a sample (Gumbel-max)."""
@@ -146,9 +146,8 @@ class Categorical:
         """
 
         def mixed(logits: Tensor) -> Tensor:
-            return logits.softmax(-1).lerp(
-                torch.full_like(logits, 1 / logits.shape[-1]), self.uniform_share
-            )
+            p = logits.softmax(-1, dtype=torch.float32)
+            return p.lerp(torch.full_like(p, 1 / p.shape[-1]), self.uniform_share)
 
         p = self._each(mixed, parameters)
         drawn = self.executable(self.draw(p.detach(), p, noise))

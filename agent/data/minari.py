@@ -25,7 +25,7 @@ def read_minari(name: str) -> list[Episode]:
 
     Raises:
         ValueError: Minari is not installed, the data set is not on this disk, its actions are of
-            a kind that `make_env` does not support, or its observations are not in Boxes.
+            a kind that `make_env` does not support, or its observations are not.
     """
     data = _load(name)
     actions = ActionSpec.of(data.action_space)
@@ -71,18 +71,19 @@ def _load(name: str) -> Any:
             f"no Minari data set {name!r} on this disk; fetch it with: minari download {name}"
         ) from error
     check_space(f"minari:{name}", data.action_space)
-    _check_boxes(name, data.observation_space)
+    _check_seen(name, data.observation_space)
     return data
 
 
-def _check_boxes(name: str, space: Any) -> None:
-    """Raises ValueError unless a space is a Box, or Dict and Tuple of them."""
+def _check_seen(name: str, space: Any) -> None:
+    """Raises ValueError unless a space is of numbers or choices, or Dict and Tuple of them."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
-            _check_boxes(name, part)
-    elif not isinstance(space, spaces.Box):
+            _check_seen(name, part)
+    elif not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
         raise ValueError(
-            f"minari:{name}: expected observations in a Box, or Dict and Tuple of them, got {space}"
+            f"minari:{name}: expected observations in a Box, Discrete or MultiDiscrete, or Dict "
+            f"and Tuple of them, got {space}"
         )
 
 
@@ -92,4 +93,6 @@ def _flat(space: Any, values: Any) -> NDArray[np.float32]:
         return np.concatenate([_flat(s, values[key]) for key, s in space.spaces.items()], 1)
     if isinstance(space, spaces.Tuple):
         return np.concatenate([_flat(s, v) for s, v in zip(space.spaces, values, strict=True)], 1)
-    return np.asarray(values, np.float32).reshape(len(values), -1)
+    if isinstance(space, spaces.Box):
+        return np.asarray(values, np.float32).reshape(len(values), -1)
+    return np.stack([spaces.flatten(space, value) for value in values]).astype(np.float32)

@@ -88,7 +88,8 @@ def diagnose_policy(
     """Whether the policy is saturated, and whether the value tells actions apart.
 
     Returns:
-        saturated: share of the components of the policy's mode that are above 0.95 in size.
+        saturated: share of the components of the policy's mode that are above 0.95 in size; of
+            numbers only, not of choices.
         q_executed, q_policy, q_random: mean value of replayed states with the action that was
             executed, with the policy's mode, and with uniform actions.
     """
@@ -101,6 +102,8 @@ def diagnose_policy(
         f"q_{name}": float(heads.code.decode(heads.values(f, a)).mean() * heads.unit.value)
         for name, a in actions.items()
     }
+    if not heads.actions.continuous:
+        return values
     return {"saturated": float((mode.abs() > 0.95).double().mean()), **values}
 
 

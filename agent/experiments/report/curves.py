@@ -237,9 +237,11 @@ def _of_policy(last: dict[str, float]) -> str:
         share = last["policy_return"] / last["return"]
         text += f", {share:.0%} of the planner's {shown(last['return'])}"
     if "saturated" in last:
+        text += f"; {last['saturated']:.0%} of its actions saturated"
+    if "q_executed" in last:
         text += (
-            f"; {last['saturated']:.0%} of its actions saturated; value of executed actions "
-            f"{last['q_executed']:.4g}, of the policy's {last['q_policy']:.4g}, of random ones "
-            f"{last['q_random']:.4g}; optimism after 8 steps {last['optimism_8']:.3g}"
+            f"; value of executed actions {last['q_executed']:.4g}, of the policy's "
+            f"{last['q_policy']:.4g}, of random ones {last['q_random']:.4g}; optimism after 8 "
+            f"steps {last['optimism_8']:.3g}"
         )
     return text

@@ -17,12 +17,13 @@ from worldplan.agent.agent import ACTORS
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.dataset import read_spec
 from worldplan.agent.evaluation import probe
+from worldplan.agent.experiments.compare.measure import wander
 from worldplan.agent.experiments.imagine import imagined
 from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
-from worldplan.envs import ActionSpec
+from worldplan.envs import ActionSpec, EnvConfig
 
 ENV = "toy_envs:ToyLevers-v0"
 SPEC = ActionSpec(5, "multi_discrete", choices=(3, 2), first=(-1, 1))
@@ -100,6 +101,13 @@ def test_what_is_collected_is_fitted_and_aims(tmp_path: Path) -> None:
     agent = load(run_dir)
     agent.aim(np.zeros(1))
     assert SPEC.valid(agent.act(np.ones(1)))
+
+
+def test_a_comparison_wanders_by_choices(tmp_path: Path) -> None:
+    played = wander(EnvConfig(id=ENV), 0, tmp_path)
+    batch = played.sample(np.random.default_rng(0), 100, 0, 1)
+    assert SPEC.valid(batch.action[:, 0].numpy()).all()
+    assert batch.action.mean((0, 1)).min() > 0.1
 
 
 def test_a_data_set_without_choices_is_refused(tmp_path: Path) -> None:
