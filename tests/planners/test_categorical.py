@@ -31,12 +31,14 @@ def assert_one_hot(actions: Tensor, choices: tuple[int, ...] = CHOICES) -> None:
         assert (part.sum(-1) == 1).all()
 
 
-@pytest.mark.parametrize("of", ["draw", "sample", "random"])
+@pytest.mark.parametrize("of", ["draw", "explore", "sample", "random"])
 def test_choices_are_drawn_as_often_as_they_are_probable(of: str) -> None:
     space, p = Categorical(CHOICES), probabilities()
     noise = torch.randn(40_000, space.size, generator=rng(1))
     if of == "draw":
         drawn = space.executable(space.draw(p, p, noise))
+    elif of == "explore":
+        drawn = space.explore(space.executable(p), p, p, noise)
     elif of == "sample":
         drawn, _ = space.sample(p.log(), noise, (-5.0, 1.0))
         uniform = torch.cat([torch.full((n,), 1 / n) for n in CHOICES])

@@ -133,7 +133,7 @@ _OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "sequence space": spaces.Sequence(spaces.Box(-1, 1, (2,))),
 }
 _ACTIONS: dict[str, spaces.Space[Any]] = {
-    "discrete actions": spaces.Discrete(3),
+    "actions by name": spaces.Dict(move=spaces.Discrete(3)),
     "unbounded actions": spaces.Box(-np.inf, np.inf, (1,)),
     "huge actions": spaces.Box(-1e10, 1e10, (1,)),
     "actions of two axes": spaces.Box(-1, 1, (2, 2)),
