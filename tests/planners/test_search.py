@@ -65,7 +65,7 @@ class DoubleIntegrator:
     [
         ("cem", {"iterations": 12, "samples": 512, "elites": 64}),
         ("icem", {"iterations": 12, "samples": 512, "elites": 64}),
-        ("mppi", {"iterations": 12, "samples": 512, "elites": 64}),
+        ("mppi", {"iterations": 12, "samples": 512, "elites": 64, "temperature": 0.1}),
         ("gradient", {"iterations": 60}),
     ],
 )
