@@ -21,7 +21,7 @@ from gymnasium.error import DependencyNotInstalled
 from typer.core import TyperGroup
 
 from worldplan.agent.config.names import unknown
-from worldplan.agent.config.texts import one_line
+from worldplan.agent.config.texts import one_line, visible
 from worldplan.agent.training import foreign
 
 _Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
@@ -111,7 +111,7 @@ class plainly:
         if self.debug:
             traceback.print_exception(error)
         elif source and not interrupted:
-            print(foreign.report(error), file=sys.stderr)
+            print(visible(foreign.report(error)), file=sys.stderr)
         line = "stopped" if interrupted else _line(error, source)
         said = "; ".join([line, *map(one_line, getattr(error, "__notes__", ()))])
         print(f"worldplan: {said}", file=sys.stderr)

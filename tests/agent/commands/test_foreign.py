@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import DependencyNotInstalled
 from typer.testing import CliRunner
 
 from tests.helpers.commands import run
@@ -84,6 +85,27 @@ def test_a_renderer_that_raises(
     assert "worldplan: the renderer raised ValueError: it is broken in two lines" in said
     assert "test_foreign.py" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_is_missing_is_one_line(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of Pendulum, which is drawn by pygame: Gymnasium says what to install."""
+
+    def no_pygame(*_: Any) -> Any:
+        raise DependencyNotInstalled("pygame is not installed, run `pip install pygame`")
+
+    monkeypatch.setattr(sys.modules["toy_envs"].Slider, "render", no_pygame, raising=False)
+    done = CliRunner().invoke(app, ["rollout", str(trained), "--video", str(tmp_path / "x.mp4")])
+    assert done.stderr == "worldplan: pygame is not installed, run `pip install pygame`\n"
+
+
+def test_what_acts_on_a_terminal_is_escaped(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def clears(*_: Any) -> Any:
+        raise ValueError("\x1b[2J")
+
+    monkeypatch.setattr(sys.modules["toy_envs"].Slider, "step", clears)
+    assert "\x1b" not in run("evaluate", trained, code=1)
 
 
 def test_an_environment_that_exits(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
