@@ -95,4 +95,5 @@ def _flat(space: Any, values: Any) -> NDArray[np.float32]:
         return np.concatenate([_flat(s, v) for s, v in zip(space.spaces, values, strict=True)], 1)
     if isinstance(space, spaces.Box):
         return np.asarray(values, np.float32).reshape(len(values), -1)
-    return np.stack([spaces.flatten(space, value) for value in values]).astype(np.float32)
+    one_hot: list[Any] = [spaces.flatten(space, value) for value in values]
+    return np.stack(one_hot).astype(np.float32)
