@@ -12,5 +12,5 @@ test:  ## The tests, on the installed package
 bench:  ## What a decision and an update take
 	python benchmarks/speed.py
 
-docs:  ## That links and commands in README.md and docs/ point to what exists; builds nothing
-	python .ci/docs.py
+docs:  ## The site, in build/docs; needs the extra `docs`
+	python -m sphinx -W --keep-going -q -b html docs build/docs
