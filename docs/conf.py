@@ -31,7 +31,8 @@ html_title = f"worldplan {version}"
 html_copy_source = False
 
 myst_heading_anchors = 3  # so that page.md#a-heading is a link, as on a forge
-nitpicky = False
+nitpicky = True  # a reference in a page that leads nowhere is an error
+nitpick_ignore_regex = [("py:class", ".*")]  # but not a type in a signature
 
 # Docstrings are plain text with `code` in them.
 default_role = "code"
