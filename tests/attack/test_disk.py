@@ -32,9 +32,12 @@ def mounted(folder: Path, kib: int) -> Iterator[Callable[[int], None]]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs the right to mount a file system")
+
+    def resize(kib: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={kib}k", str(folder)], check=True)
+
     try:
-        again = ["mount", "-o", "remount,size={}k", str(folder)]
-        yield lambda kib: subprocess.run([w.format(kib) for w in again], check=True) and None
+        yield resize
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -19,6 +19,7 @@ PROC = Path("/proc/self")
 if not (PROC / "statm").exists():
     pytest.skip("needs /proc", allow_module_level=True)
 
+STEPS = 2000
 GROWS = "curve.csv", "episodes.csv", "diagnostics.csv", "logs"
 
 
@@ -49,7 +50,7 @@ class Watch(Listener):
 @pytest.mark.slow
 def test_a_long_run_grows_by_nothing_but_its_data(tmp_path: Path) -> None:
     watch = Watch()
-    settings = [*SETTINGS, "steps=2000", "eval_interval=50", "checkpoint_interval=50",
+    settings = [*SETTINGS, f"steps={STEPS}", "eval_interval=200", "checkpoint_interval=50",
                 "updates_per_step=0.2", "log_interval=50", "replay.capacity=500"]  # fmt: skip
     Trainer(resolve(TOY, settings), tmp_path / "run", Console(quiet=True), listeners=[watch]).run()
     first, last = watch.seen[len(watch.seen) // 2], watch.seen[-1]
