@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 _ABOUT = "description", "suite", "needs"  # what a preset says of its task, besides settings
 _NEEDS = {"dm_control": "dm-control"}  # extras, by suite
@@ -66,7 +67,7 @@ def load_preset(name: str) -> dict[str, Any]:
             f"no task preset is called {name!r}.{hint} Presets: {', '.join(names)}. "
             "Any Gymnasium environment: worldplan train --env ID"
         )
-    return _with_suite(name, OmegaConf.create((folder / f"{name}.yaml").read_text()))
+    return _with_suite(name, _read(folder / f"{name}.yaml"))
 
 
 def of_environment(env_id: str) -> dict[str, Any]:
@@ -77,13 +78,19 @@ def of_environment(env_id: str) -> dict[str, Any]:
     suite = env_id.rpartition(":")[2].partition("/")[0]
     if not (resources.files("worldplan.configs") / f"suite-{suite}.yaml").is_file():
         suite = "gymnasium"
-    return _with_suite(env_id, OmegaConf.create({"suite": suite, "env": {"id": env_id}}))
+    return _with_suite(env_id, {"suite": suite, "env": {"id": env_id}})
 
 
-def _with_suite(task: str, preset: DictConfig) -> dict[str, Any]:
+def _with_suite(task: str, preset: dict[str, Any]) -> dict[str, Any]:
     """A task's settings, and its suite's where it does not set them."""
-    file = resources.files("worldplan.configs") / f"suite-{preset.suite}.yaml"
-    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(file.read_text()), preset))
+    suite = _read(resources.files("worldplan.configs") / f"suite-{preset['suite']}.yaml")
+    merged = OmegaConf.to_container(OmegaConf.merge(suite, preset))
     assert isinstance(merged, dict)
     settings = {str(k): v for k, v in merged.items() if k not in _ABOUT}
     return {"task": task, **settings}
+
+
+def _read(file: Traversable) -> dict[str, Any]:
+    found = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    assert isinstance(found, dict)
+    return {str(k): v for k, v in found.items()}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import make, rng, train, window
-from worldplan.agent.data.replay import Batch
+from worldplan.agent.data.batch import Batch
 from worldplan.planners import Categorical
 
 SPACE = Categorical((3, 2))
