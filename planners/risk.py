@@ -42,7 +42,7 @@ class CVaR(RiskMeasure):
     """
 
     kind: Literal["cvar"] = "cvar"
-    alpha: float = Field(default=0.2, gt=0.0, le=1.0)
+    alpha: float = Field(default=0.2, gt=0.0, le=1.0, description="fraction of the costs")
 
     def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
         mass = self.alpha * costs.shape[-1]
@@ -74,7 +74,7 @@ class Entropic(RiskMeasure):
     """log(mean(exp(beta cost))) / beta: the mean as beta -> 0, the highest as beta -> inf."""
 
     kind: Literal["entropic"] = "entropic"
-    beta: float = Field(default=1.0, gt=0.0, le=1e6)
+    beta: float = Field(default=1.0, gt=0.0, le=1e6, description="aversion to risk")
 
     def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
         return ((self.beta * costs).logsumexp(-1) - math.log(costs.shape[-1])) / self.beta
@@ -84,7 +84,7 @@ class Adversarial(RiskMeasure):
     """Highest cost over the samples of z, less `weight` times the surprise of z."""
 
     kind: Literal["adversarial"] = "adversarial"
-    weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    weight: float = Field(default=1.0, ge=0.0, le=1e6, description="of surprise")
 
     def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
         return (costs - self.weight * surprise(noise)).amax(-1)
@@ -94,7 +94,7 @@ class Optimistic(RiskMeasure):
     """Lowest cost over the samples of z, plus `weight` times the surprise of z."""
 
     kind: Literal["optimistic"] = "optimistic"
-    weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    weight: float = Field(default=1.0, ge=0.0, le=1e6, description="of surprise")
 
     def __call__(self, costs: Tensor, noise: Tensor) -> Tensor:
         return (costs + self.weight * surprise(noise)).amin(-1)

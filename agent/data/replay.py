@@ -29,7 +29,6 @@ from worldplan.envs import EnvironmentSpec
 class ReplayConfig(BaseModel):
     """Size of the replay buffer, and how it is sampled.
 
-    `capacity` counts rows, one per transition and one more per episode; None: as the run needs.
     With a `recency` of 2 the newest a of N transitions make up sqrt(a / N) of a batch, so that what
     has just gone wrong is soon learned from; with 1 all are sampled alike. (Wang & Ross 2019,
     https://arxiv.org/abs/1906.04009, sample recent ones more often too, by another rule.)
@@ -37,8 +36,18 @@ class ReplayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    capacity: int | None = Field(default=None, ge=2, le=2_000_000_000)
-    recency: float = Field(default=1.0, ge=1, le=100)
+    capacity: int | None = Field(
+        default=None,
+        ge=2,
+        le=2_000_000_000,
+        description="rows, one per transition and one more per episode; default: as the run needs",
+    )
+    recency: float = Field(
+        default=1.0,
+        ge=1,
+        le=100,
+        description="1: all transitions are sampled alike; more: recent ones more often",
+    )
 
 
 class Replay:
