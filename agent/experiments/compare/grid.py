@@ -33,11 +33,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 # What --quick compares takes fifteen minutes on two cores: compiling would take half of that, and
 # transformers three times as long. The steps are enough to solve the tasks.
-QUICK_STEPS = {"inverted-pendulum": 6000, "reacher": 5000, "cartpole-swingup": 12500}
+QUICK_STEPS = {"inverted-pendulum": 3000, "reacher": 5000, "cartpole-swingup": 12500}
 QUICK_FAMILIES = ("jepa", "jepa without a")
 QUICK_SETTINGS = (
     *("compile=off", "learner.batch_size=64", "planner.samples=32", "planner.elites=8"),
-    *("planner.iterations=2", "final_episodes=5"),
+    *("planner.iterations=2", "updates_per_step=1", "final_episodes=5"),
     "eval_interval=1000000",  # only at the end
 )
 _SMALLER = ("model.width=32", "model.layers=1", "model.heads=2", "learner.batch_size=32")
