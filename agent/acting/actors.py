@@ -109,7 +109,8 @@ class PlanningActor(AgentActor):
         c = self.controller
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
-        plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain)
+        explore = self.noise is not None
+        plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
         action = plan.action
         if self.noise is not None:

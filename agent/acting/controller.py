@@ -67,8 +67,11 @@ class Controller:
         goal: Tensor | None = None,
         objective: Objective | None = None,
         explain: bool = False,
+        explore: bool = False,
     ) -> tuple[Plan, PlanState]:
         """As `decide`, and as fast as can be: a user's objective and an explanation are slower.
+
+        Without `explore` a plan for the learned return is more cautious: see `LearnedReturn`.
 
         Raises:
             ValueError: there is nothing to plan for, or not one goal a plan.
@@ -82,15 +85,21 @@ class Controller:
             raise ValueError(
                 f"expected one goal, or one for each of {len(observation)}, got {len(goal)}"
             )
+        unit = scale = None
+        if self.default and goal is None and objective is None:
+            unit, scale = self.default.unit, self.default.caution
+        if explore and scale is not None:
+            scale = torch.ones_like(scale)
         if explain:
-            plan, after = self.decide(observation, state, noise, goal, objective, explain=True)
+            plan, after = self.decide(observation, state, noise, goal, scale, objective, True)
         elif objective is not None:
-            plan, after = self._plainly(observation, state, noise, goal, objective)
+            plan, after = self._plainly(observation, state, noise, goal, scale, objective)
         else:
-            plan, after = self._whole(observation, state, noise, goal)
+            plan, after = self._whole(observation, state, noise, goal, scale)
         # The search is in the unit of the heads; what is reported is in that of the rewards.
-        unit = self.default.unit if self.default and goal is None and objective is None else None
-        return (plan if unit is None else plan.scaled(unit)), after
+        if unit is not None:
+            plan = plan.scaled(unit if scale is None else unit * scale)
+        return plan, after
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> ControllerNoise:
         """Of B decisions: the planner's, the proposing policy's and that of its futures."""
@@ -113,10 +122,14 @@ class Controller:
         state: ActorState,
         noise: ControllerNoise,
         goal: Tensor | None = None,
+        scale: Tensor | None = None,
         objective: Objective | None = None,
         explain: bool = False,
     ) -> tuple[Plan, PlanState]:
-        """Encode, propose, search: for an objective, for a goal (B, D), or else for the default."""
+        """Encode, propose, search: for an objective, for a goal (B, D), or else for the default.
+
+        Costs are minus the scores, divided by `scale` ().
+        """
         began = None if self.planner.config.deadline_ms is None else time.perf_counter()
         h, s = state.filter(self.model, observation)
         proposals = None
@@ -129,6 +142,7 @@ class Controller:
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
             value = score(*side_by_side(h, s, actions, latent), target, objective)
+            value = value if scale is None else value / scale
             return -value.view(*actions.shape[:2], latent.shape[0])
 
         if not explain:
@@ -137,6 +151,7 @@ class Controller:
         def items(actions: Tensor, latent: Tensor) -> Tensor:
             imagined = self.model.imagine(*side_by_side(h, s, actions, latent))
             parts = self._objective(target, objective).items(imagined)
+            parts = parts if scale is None else parts / scale
             return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
 
         explained = ItemisedCost(cost, items)

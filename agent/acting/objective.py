@@ -24,6 +24,10 @@ class Objective(Protocol):
     def unit(self) -> Tensor | None:
         """() of the scores; None: 1."""
 
+    @property
+    def caution(self) -> Tensor | None:
+        """() what a search divides scores by where nothing is to be explored; None: 1."""
+
     def __call__(self, imagined: ImaginedTrajectory, /) -> Tensor:
         """The score of each row (R,)."""
 
@@ -47,6 +51,17 @@ class LearnedReturn:
     def unit(self) -> Tensor:
         """Scores are in the heads' unit, so that a planner's temperature suits any rewards."""
         return self.heads.unit.value
+
+    @property
+    def caution(self) -> Tensor:
+        """At least a twentieth of the spread of values, so that a planner's temperature of 2 is a
+        tenth of it.
+
+        Where values are in the hundreds the best elite had all the weight otherwise: a plan is then
+        what the value overrates most. An agent that explores finds that out, and it learns faster
+        for it (docs/experiments.md, sixth round); one that is to act well falls.
+        """
+        return (self.heads.unit.spread / 20).clamp(min=1)
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward, go_on, total = self._outlook(imagined)
@@ -81,6 +96,7 @@ class TrueReturn:
 
     discount: float
     unit: ClassVar[None] = None
+    caution: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward = self._reward(imagined)
@@ -110,6 +126,7 @@ class GoalDistance:
 
     goal: Tensor  # (B, H), or (1, H) for all plans
     unit: ClassVar[None] = None
+    caution: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._squares(imagined).sum((0, 3)).view(-1)
@@ -132,6 +149,7 @@ class DecodedCost:
     cost: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
     unit: ClassVar[None] = None
+    caution: ClassVar[None] = None
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._costs(imagined).sum(0)

@@ -149,6 +149,7 @@ class Learner:
             self.heads.update_target(tau)
             low, high = torch.quantile(values, values.new_tensor([0.05, 0.95])).unbind()
             self.value_scale.lerp_((high - low).clamp(min=1.0), tau)
+            self.heads.unit.spread.copy_(self.value_scale)
         if self.ema_rate < 1:
             # Early on, the average spans a tenth of the updates and not more.
             rate = max(self.ema_rate, 10 / (self.updates + 10))

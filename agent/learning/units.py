@@ -27,10 +27,12 @@ class RewardUnit(nn.Module):
     largest: Tensor  # () size of a reward so far
     total: Tensor  # () of the sizes
     count: Tensor  # () of rewards that are not 0
+    spread: Tensor  # () running range of values, from their 5% to their 95% quantile, in the unit
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("value", torch.ones(()))
+        for name in ("value", "spread"):
+            self.register_buffer(name, torch.ones(()))
         for name in ("largest", "total", "count"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 

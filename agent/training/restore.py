@@ -63,7 +63,8 @@ def load_learner_state(
 
 def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
     """Gives the agent the weights of a checkpoint. Raises ValueError if one is not finite."""
-    agent.load_weights(tensors)
+    spread = tensors.get("learner.value_scale")  # of checkpoints from before the heads knew it
+    agent.load_weights(({} if spread is None else {"heads.unit.spread": spread}) | tensors)
     if name := not_finite(agent.weights()):
         raise ValueError(f"expected finite weights, got NaN or infinity in {name}")
 

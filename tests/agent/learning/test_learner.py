@@ -63,6 +63,16 @@ def test_same_seed_same_weights(kind: str) -> None:
     assert not torch.equal(first, run(0, 1))
 
 
+def test_what_acts_knows_the_spread_of_values() -> None:
+    learner = make(3, 2, {}, horizon=2)
+    for step in range(3):
+        learner.update(noise_batch(learner, seed=step), rng())
+        learner.value_scale += 5
+    learner.update(noise_batch(learner, seed=3), rng())
+    assert learner.value_scale > 10
+    assert torch.equal(learner.acting[1].unit.spread, learner.value_scale)
+
+
 LEARNER_FLAGS: dict[str, tuple[Any, str]] = {
     "horizon": (1, "simnorm"),
     "learning_rate": (2e-3, "simnorm"),
