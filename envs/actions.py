@@ -62,7 +62,7 @@ class ActionSpec:
             if self.choices is None:
                 return np.asarray((np.abs(action) <= 1 + _ROUNDING).all(-1))
             binary = ((action == 0) | (action == 1)).all(-1)
-            return np.asarray(binary & (np.add.reduceat(action, self._starts, -1) == 1).all(-1))
+            return np.asarray(binary & (np.add.reduceat(action, self.starts, -1) == 1).all(-1))
 
     @property
     def expected(self) -> str:
@@ -98,7 +98,7 @@ class ActionSpec:
         if self.choices is not None:
             assert self.first is not None
             hot = np.nonzero(action)[-1].reshape(*action.shape[:-1], -1)
-            found = hot - self._starts + self.first
+            found = hot - self.starts + self.first
             if self.kind == "multi_binary":
                 return found.astype(np.int8)
             # [()] makes a scalar of a single one.
@@ -134,13 +134,31 @@ class ActionSpec:
                 f"{native[row]}"
             )
         found = np.zeros((len(chosen), self.size), np.float32)
-        np.put_along_axis(found, chosen.astype(np.int64) + self._starts, 1, 1)
+        np.put_along_axis(found, chosen.astype(np.int64) + self.starts, 1, 1)
         return found
 
     @property
-    def _starts(self) -> NDArray[np.int64]:
+    def starts(self) -> NDArray[np.int64]:
         """(K,) where the choices begin in an action."""
         return np.cumsum((0, *(self.choices or ())[:-1]))
+
+
+class ActionBox(spaces.Box):
+    """The actions (A,) of a spec as Gymnasium knows them. Of choices, those that are one-hot."""
+
+    def __init__(self, spec: ActionSpec) -> None:
+        super().__init__(-1.0 if spec.choices is None else 0.0, 1.0, (spec.size,), np.float32)
+        self._spec = spec
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Array:
+        if self._spec.choices is None:
+            return super().sample(mask, probability).astype(np.float32)
+        found = np.zeros(self._spec.size, np.float32)
+        found[self.np_random.integers(self._spec.choices) + self._spec.starts] = 1
+        return found
+
+    def contains(self, x: Any) -> bool:
+        return super().contains(x) and bool(self._spec.valid(np.asarray(x)))
 
 
 class Rescale:

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from worldplan.envs.actions import ActionSpec, Array, decoder
+from worldplan.envs.actions import ActionBox, ActionSpec, Array, decoder
 from worldplan.envs.parts import parts_of
 from worldplan.envs.precision import warn_if_too_fine
 
@@ -82,8 +82,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
             low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_spec = spec = ActionSpec.of(env.action_space)
-        least = -1.0 if spec.choices is None else 0.0
-        self.action_space = spaces.Box(least, 1.0, (spec.size,), np.float32)
+        self.action_space: spaces.Space[Any] = ActionBox(spec)
         self.rescale = decoder(env.action_space)
         self.parts = parts_of(env.observation_space)
         self._low = np.full(flat.shape, np.inf)  # of observations, before they are rounded

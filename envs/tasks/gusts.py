@@ -150,7 +150,8 @@ class Gusts(FromXML):
         if self.render_mode == "human":
             self.render()  # type: ignore[no-untyped-call]
         reward = STEP_REWARD + GOAL_REWARD * crossed
-        return self._observation(), reward, fell or crossed, False, {"gust": gusts, "fell": fell}
+        over, info = bool(fell or crossed), {"gust": gusts, "fell": fell}
+        return self._observation(), reward, over, False, info
 
     def reset_model(self) -> Floats:
         x, y, heading = 0.0, self.start, 0.0

@@ -21,7 +21,7 @@ def checked(env: gym.Env[Any, Any]) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("id", ["InvertedPendulum-v5", *OURS])
+@pytest.mark.parametrize("id", ["InvertedPendulum-v5", "CartPole-v1", *OURS])
 def test_what_is_made_passes_gymnasiums_checker(id: str) -> None:
     checked(make_env(EnvConfig(id=id, action_repeat=2)))
 
@@ -29,6 +29,14 @@ def test_what_is_made_passes_gymnasiums_checker(id: str) -> None:
 @pytest.mark.parametrize("id", OURS)
 def test_our_tasks_pass_it_too(id: str) -> None:
     checked(gym.make(id).unwrapped)
+
+
+@pytest.mark.parametrize("id", OURS)
+def test_flags_are_bools(id: str) -> None:  # Stable-Baselines3's checker wants no NumPy ones
+    env = gym.make(id).unwrapped
+    env.reset(seed=0)
+    _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+    assert type(terminated) is type(truncated) is bool
 
 
 def test_an_environment_is_made_again_from_its_spec() -> None:
