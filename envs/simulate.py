@@ -135,6 +135,8 @@ class Simulator:
         )
         over = np.logical_or.accumulate(over, 1)
         reward[:, 1:][over[:, :-1]] = 0.0
+        for k in range(1, states.shape[1]):  # an episode ends within a decision too
+            states[over[:, k - 1], k] = states[over[:, k - 1], k - 1]
         last = slice(self._repeat - 1, None, self._repeat)
         return Simulated(states[:, last], reward.reshape(R, T, -1).sum(-1), over[:, last])
 

@@ -25,7 +25,8 @@ AT_THE_REWARD: dict[str, tuple[list[float], list[float]]] = {
 
 
 def config(name: str) -> EnvConfig:
-    return EnvConfig(**preset(name)["env"], observe="state")
+    made = EnvConfig(**preset(name)["env"], observe="state")
+    return made.model_copy(update={"action_repeat": 1}) if made.id in STALE else made
 
 
 def put(env: Any, qpos: list[float], qvel: list[float]) -> NDArray[np.float32]:
