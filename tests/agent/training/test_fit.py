@@ -194,9 +194,11 @@ def test_evaluation_aims_at_each_episodes_goal(monkeypatch: pytest.MonkeyPatch) 
     agent = Agent(config.agent, env.spec)
     aims, decide = [], agent.controller.decide
 
-    def watched(x: Any, state: Any, noise: Any, goal: Any = None, objective: Any = None) -> Any:
+    def watched(
+        x: Any, state: Any, noise: Any, goal: Any, scale: Any, objective: Any = None
+    ) -> Any:
         aims.append((goal, objective))
-        return decide(x, state, noise, goal, objective)
+        return decide(x, state, noise, goal, scale, objective)
 
     monkeypatch.setattr(agent.controller, "_whole", watched)
     monkeypatch.setattr(agent.controller, "_plainly", watched)
