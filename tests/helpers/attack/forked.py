@@ -11,10 +11,13 @@ from rich.console import Console
 
 from tests.helpers.settings import SMALL
 from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import of_environment
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.trainer import Trainer
 
-TOY: dict[str, Any] = {"task": "toy", "env": {"id": "toy_envs:ToyPoint-v0", "kwargs": {"limit": 5}}}
+_ID = "toy_envs:ToyPoint-v0"
+# As the command makes it of --env.
+TOY: dict[str, Any] = of_environment(_ID) | {"env": {"id": _ID, "kwargs": {"limit": 5}}}
 SETTINGS = [*SMALL, "seed_steps=8", "steps=40", "eval_interval=15", "checkpoint_interval=10",
             "eval_episodes=1", "final_episodes=1", "learner.batch_size=8"]  # fmt: skip
 
