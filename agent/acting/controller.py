@@ -89,7 +89,7 @@ class Controller:
         if self.default and goal is None and objective is None:
             unit, scale = self.default.unit, self.default.caution
         if explore and scale is not None:
-            scale = torch.ones_like(scale)
+            scale = torch.ones_like(scale)  # a tensor too: one compiled decision serves both
         if explain:
             plan, after = self.decide(observation, state, noise, goal, scale, objective, True)
         elif objective is not None:

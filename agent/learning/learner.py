@@ -112,7 +112,6 @@ class Learner:
             {"params": self.parameters[len(encoder) :]},
         ]
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-        self.value_scale = torch.ones((), device=self.device)  # running 5-95% range of values
         self.updates = 0  # made so far
         self._imagine_step = frozen(imagine_step, self.model)
         self._outcomes = frozen(Heads.outcomes, self.heads)
@@ -120,6 +119,11 @@ class Learner:
         self._losses = prepare(
             self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
         )
+
+    @property
+    def value_scale(self) -> Tensor:
+        """() running range of values, from their 5% to their 95% quantile; kept with the heads."""
+        return self.heads.unit.spread
 
     def observe(self, x: Tensor) -> None:
         """Takes in observations (B, D) as they come, for their scale."""
@@ -149,7 +153,6 @@ class Learner:
             self.heads.update_target(tau)
             low, high = torch.quantile(values, values.new_tensor([0.05, 0.95])).unbind()
             self.value_scale.lerp_((high - low).clamp(min=1.0), tau)
-            self.heads.unit.spread.copy_(self.value_scale)
         if self.ema_rate < 1:
             # Early on, the average spans a tenth of the updates and not more.
             rate = max(self.ema_rate, 10 / (self.updates + 10))

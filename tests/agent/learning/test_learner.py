@@ -67,7 +67,7 @@ def test_what_acts_knows_the_spread_of_values() -> None:
     learner = make(3, 2, {}, horizon=2)
     for step in range(3):
         learner.update(noise_batch(learner, seed=step), rng())
-        learner.value_scale += 5
+        learner.value_scale.add_(5)
     learner.update(noise_batch(learner, seed=3), rng())
     assert learner.value_scale > 10
     assert torch.equal(learner.acting[1].unit.spread, learner.value_scale)

@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.helpers.settings import HELPERS
 from worldplan.agent import load
 from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import of_environment
 from worldplan.agent.data.seeds import held_out_seeds, training_seed
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.training import base
@@ -248,3 +249,14 @@ def test_plans_for_nothing_are_refused_before_training(
     assert t.env.spec.sets_goals
     t.run()
     assert t.step == 2
+
+
+@pytest.mark.parametrize(("repeat", "told"), [(1, True), (4, False)])
+def test_a_decision_in_which_little_changes_is_told(
+    tmp_path: Path, small: list[str], repeat: int, told: bool
+) -> None:
+    out = io.StringIO()
+    config = resolve(of_environment("Hopper-v5"), [*small, f"env.action_repeat={repeat}"])
+    Trainer(config, tmp_path / "run", Console(file=out, width=200)).end()
+    assert ("a decision lasts 8 ms" in out.getvalue()) == told
+    assert ("env.action_repeat=4" in out.getvalue()) == told
