@@ -33,15 +33,15 @@ def tasks() -> dict[str, TaskInfo]:
         name = file.name.removesuffix(".yaml")
         if name == file.name or name.startswith("suite-"):
             continue
-        preset: Any = OmegaConf.create(file.read_text(encoding="utf-8"))
+        preset = _read(file)
         found.append(
             TaskInfo(
                 name=name,
-                description=preset.description,
-                suite=preset.suite,
-                env_id=preset.env.id,
-                steps=preset.steps,
-                needs=preset.get("needs", _NEEDS.get(preset.suite, "")),
+                description=preset["description"],
+                suite=preset["suite"],
+                env_id=preset["env"]["id"],
+                steps=preset["steps"],
+                needs=preset.get("needs", _NEEDS.get(preset["suite"], "")),
             )
         )
     found.sort(key=lambda task: (task.suite != "gymnasium", task.suite, task.name))
