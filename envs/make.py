@@ -20,11 +20,16 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from worldplan.envs.actions import check_space
 from worldplan.envs.packages import is_installed, module_of
+from worldplan.envs.parts import parts_of
 from worldplan.envs.physics import ObserveState
+from worldplan.envs.pictures import leaves, observe_pictures
 from worldplan.envs.rendering import backend
+from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector import VectorEnv
@@ -63,12 +68,18 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
         frames = _frame_limit(env)
         if config.observe == "state":
             env = ObserveState(env, config.id)
-        _refuse_pictures(config.id, env.observation_space)
+        _check_fields(config.id, env.observation_space)
+        rendered, stack = config.observe == "pixels", config.frame_stack
+        repeated = ActionRepeat(env, config.action_repeat)
+        seen = observe_pictures(repeated, rendered, config.image_size, stack)
+    except gym.error.Error as error:  # of what renders, which says what to install
+        env.close()
+        raise ValueError(f"environment {config.id!r} cannot be rendered: {error}") from error
     except ValueError:
         env.close()
         raise
     decisions = None if frames is None else math.ceil(frames / config.action_repeat)
-    flat = Flat(ActionRepeat(env, config.action_repeat), config.id, decisions)
+    flat = Flat(seen, config.id, decisions)
     seconds, fps = seconds_per_frame(env), frames_per_second(env, config.action_repeat)
     flat.metadata = {**(env.metadata or {}), "render_fps": fps, "seconds_per_frame": seconds}
     return flat
@@ -96,16 +107,24 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
                 "or add its folder to PYTHONPATH"
             ) from error
     kwargs = copy.deepcopy(config.kwargs)  # an environment may change what it gets
+    pixels, size = config.observe == "pixels", {}
+    if pixels:
+        render_mode = "rgb_array"
+        size = {"height": config.image_size, "width": config.image_size}
+        with contextlib.suppress(ValueError):  # of MuJoCo's renderer, which others do not need
+            backend.use(choose_backend())
     if name.startswith(_DM_CONTROL):
         _import_dm_control(name, render_mode is not None)
         if render_mode is not None:
-            kwargs.setdefault("render_kwargs", _DM_CONTROL_CAMERA)
+            kwargs.setdefault("render_kwargs", _DM_CONTROL_CAMERA | size)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     try:
-        gym.spec(name)
+        known = gym.spec(name)
     except gym.error.Error as error:
         raise ValueError(_unknown(name)) from error
+    if pixels and _is_mujoco(known):  # others render as they do, and pictures are resized
+        kwargs = size | kwargs
     try:
         with _without_deprecation():
             return gym.make(name, disable_env_checker=True, **kwargs)
@@ -115,6 +134,13 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise ValueError(f"environment {name!r} cannot be made with {kwargs}: {error}") from error
     except (gym.error.Error, ImportError) as error:  # they say what to do
         raise ValueError(f"environment {name!r} cannot be made: {error}") from error
+
+
+def _is_mujoco(spec: EnvSpec) -> bool:
+    """Whether an environment is one of Gymnasium's MuJoCo classes, which render in any size."""
+    entry = spec.entry_point
+    maker = load_env_creator(entry) if isinstance(entry, str) else entry
+    return isinstance(maker, type) and issubclass(maker, MujocoEnv)
 
 
 def _unknown(name: str) -> str:
@@ -145,23 +171,19 @@ def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
         )
 
 
-def _refuse_pictures(name: str, space: spaces.Space[Any], part: str = "") -> None:
-    """Raises ValueError if a space has pictures in it, which would be flattened to vectors."""
-    inner: dict[str, spaces.Space[Any]] = {}
-    if isinstance(space, spaces.Dict):
-        inner = dict(space.spaces)
-    elif isinstance(space, spaces.Tuple):
-        inner = {str(i): below for i, below in enumerate(space.spaces)}
-    for key, below in inner.items():
-        _refuse_pictures(name, below, f"{part}[{key!r}]")
-    if not isinstance(space, spaces.Box) or len(space.shape) < 2:
-        return
-    if space.dtype == np.uint8 or math.prod(space.shape) >= _PICTURE:
-        raise ValueError(
-            f"{name!r}: expected observations that are vectors, got pictures {space.shape} of "
-            f"{space.dtype}{part and f' in observation{part}'}, which are not supported yet; "
-            "where MuJoCo simulates, env.observe=state shows its state instead"
-        )
+def _check_fields(name: str, space: spaces.Space[Any]) -> None:
+    """Refuses pictures that are not bytes, or that have more axes: they would be flattened."""
+    for leaf, (part, _) in zip(leaves(space), parts_of(space), strict=True):
+        if not isinstance(leaf, spaces.Box) or len(leaf.shape) < 2:
+            continue
+        odd = leaf.dtype == np.uint8 and len(leaf.shape) > 3
+        if odd or (leaf.dtype != np.uint8 and math.prod(leaf.shape) >= _PICTURE):
+            raise ValueError(
+                f"{name!r}: expected as observations vectors, or pictures of uint8 with a height, "
+                f"a width and channels, got {leaf.shape} of {leaf.dtype}"
+                f"{part and f' as part {part!r}'}; gymnasium.wrappers.TransformObservation "
+                "can convert it"
+            )
 
 
 def _frame_limit(env: gym.Env[Any, Any]) -> int | None:

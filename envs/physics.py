@@ -9,6 +9,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
@@ -26,6 +27,18 @@ def physics_of(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] |
         model, data = getattr(physics.model, "ptr", None), getattr(physics.data, "ptr", None)
     known = isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData)
     return (model, data) if known else None
+
+
+def frame_at(env: MujocoEnv, positions: NDArray[np.float64]) -> Any:
+    """Renders an environment with other positions (qpos), at rest; its state stays as it is."""
+    kept = np.empty(mujoco.mj_stateSize(env.model, mujoco.mjtState.mjSTATE_INTEGRATION))
+    mujoco.mj_getState(env.model, env.data, kept, mujoco.mjtState.mjSTATE_INTEGRATION)
+    env.data.qpos[:], env.data.qvel[:] = positions, 0
+    mujoco.mj_forward(env.model, env.data)
+    frame = env.render()  # type: ignore[no-untyped-call]
+    mujoco.mj_setState(env.model, env.data, kept, mujoco.mjtState.mjSTATE_INTEGRATION)
+    mujoco.mj_forward(env.model, env.data)
+    return frame
 
 
 class ObserveState(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worldplan.envs.actions import ActionSpec
 from worldplan.envs.parts import Parts, as_array, joined
+from worldplan.envs.pictures import Layout, flattened
 
 
 class EnvConfig(BaseModel):
@@ -34,8 +35,13 @@ class EnvConfig(BaseModel):
     """Simulator frames per decision."""
     kwargs: dict[str, Any] = {}
     """Passed to `gymnasium.make`."""
-    observe: Literal["observation", "state"] = "observation"
-    """What the agent observes: the environment's observation, or the full state of MuJoCo."""
+    observe: Literal["observation", "state", "pixels"] = "observation"
+    """What the agent observes: the environment's observation, MuJoCo's full state, or what the
+    environment renders."""
+    image_size: int = Field(default=64, ge=8, le=1024)
+    """Height and width of pictures in observations; those of other sizes are resized."""
+    frame_stack: int = Field(default=1, ge=1, le=64)
+    """The last observations in one, as pictures do not show how fast things move."""
 
     @field_validator("kwargs")
     @classmethod
@@ -45,7 +51,7 @@ class EnvConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """Observations: arrays of one shape and dtype, so far always vectors (D,) of float32.
+    """Observations: flat arrays (D,), of float32, or of bytes where all are pictures.
 
     What is None is not known: of specs that no environment was asked for.
     """
@@ -55,12 +61,21 @@ class ObservationSpec:
     low: tuple[float, ...] | None = None  # (D,) of the values
     high: tuple[float, ...] | None = None
     parts: Parts | None = None  # of what is flattened
+    pictures: Layout | None = None  # among it
 
     @property
-    def kind(self) -> Literal["vector"]:
+    def kind(self) -> Literal["vector", "pictures"]:
         """Selects the encoder."""
         assert len(self.shape) == 1, "make_env makes vectors only"
-        return "vector"
+        return "pictures" if self.pictures else "vector"
+
+    @property
+    def numbers(self) -> NDArray[np.bool_]:
+        """Which of the D numbers (D,) belong to no picture."""
+        found = np.ones(self.shape, np.bool_)
+        for start, channels, height, width in self.pictures or ():
+            found[start : start + channels * height * width] = False
+        return found
 
     @property
     def size(self) -> int:
@@ -70,15 +85,18 @@ class ObservationSpec:
     def check(self, given: Any) -> NDArray[Any]:
         """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
-        Where the environment gives a dict or a tuple, it may be one, or one of batches.
+        Where the environment gives a dict or a tuple, it may be one, or one of batches. A picture
+        may also come as the environment gives it: see `pictures.flattened`.
 
         Raises:
             ValueError: wrong shape, no real numbers, or a number that is not finite.
         """
         if self.parts and self.parts[0][0] and isinstance(given, Mapping | tuple):
-            raw = joined(self.parts, given)
+            raw = joined(self.parts, given, self.pictures or ())
         else:
             raw = as_array(given)
+            if self.dtype == "uint8" and self.pictures and len(self.pictures) == 1:
+                raw = flattened(raw, self.pictures[0][1:])
         with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
             x: NDArray[Any] = raw.astype(self.dtype)
         n = len(self.shape)
@@ -128,12 +146,11 @@ class EnvironmentSpec:
             )
         seen, action = env.observation_space, env.get_wrapper_attr("action_spec")
         assert isinstance(seen, spaces.Box)
-        observation = ObservationSpec(
-            seen.shape,
-            str(seen.dtype),
-            *(_numbers(seen.low), _numbers(seen.high)),
-            env.get_wrapper_attr("parts"),
-        )
+        pictures = env.get_wrapper_attr("pictures") or None
+        # Of pictures their dtype tells.
+        low, high = (None if pictures else _numbers(bound) for bound in (seen.low, seen.high))
+        parts = env.get_wrapper_attr("parts")
+        observation = ObservationSpec(seen.shape, str(seen.dtype), low, high, parts, pictures)
         known = env.unwrapped.spec
         name = None if known is None else known.id
         goals = env.has_wrapper_attr("goal_observation")
@@ -199,6 +216,7 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
     by_index = {
         "packages": (then.packages, now.packages),
         "observations of": (then.observation.parts, now.observation.parts),
+        "pictures": (then.observation.pictures, now.observation.pictures),
         "actions from": (then.action.low, now.action.low),
         "actions up to": (then.action.high, now.action.high),
         "choices of actions": (then.action.choices, now.action.choices),

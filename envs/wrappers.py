@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from worldplan.envs.actions import ActionBox, ActionSpec, Array, decoder
 from worldplan.envs.parts import parts_of
+from worldplan.envs.pictures import layout_of
 from worldplan.envs.precision import warn_if_too_fine
 
 FlatEnv = gym.Env[Array, Array]
@@ -78,13 +79,18 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
         self.max_episode_steps = max_episode_steps
         flat = spaces.flatten_space(env.observation_space)
         assert isinstance(flat, spaces.Box)
+        self.parts, self.pictures = (
+            parts_of(env.observation_space),
+            layout_of(env.observation_space),
+        )
+        # Of numbers beside pictures too: a flat observation has one dtype.
+        dtype: Any = flat.dtype if self.pictures and flat.dtype == np.uint8 else np.float32
         with np.errstate(over="ignore"):  # a float64 bound beyond float32 becomes infinite
-            low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
-        self.observation_space = spaces.Box(low, high, dtype=np.float32)
+            low, high = flat.low.astype(dtype), flat.high.astype(dtype)
+        self.observation_space = spaces.Box(low, high, dtype=dtype)
         self.action_spec = spec = ActionSpec.of(env.action_space)
         self.action_space: spaces.Space[Any] = ActionBox(spec)
         self.rescale = decoder(env.action_space)
-        self.parts = parts_of(env.observation_space)
         self._low = np.full(flat.shape, np.inf)  # of observations, before they are rounded
         self._high = -self._low
         self._steps = 0
@@ -131,7 +137,7 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
         try:
             with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
                 joined: Any = spaces.flatten(self.env.observation_space, observation)
-                flat: Array = joined.astype(np.float32)
+                flat: Array = joined.astype(self.observation_space.dtype)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{self.name}: its observation does not fit its observation_space: expected "

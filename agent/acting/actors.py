@@ -51,9 +51,10 @@ class AgentActor(ABC):
         c = self.controller
         past, width = c.model.context - 1, c.planner.actions.size
         shape, device = c.model.spec.observation.shape, c.device
+        dtype = getattr(torch, c.model.spec.observation.dtype)
         return ActorState(
             c.planner.initial_state(batch, device),
-            torch.zeros(batch, past, *shape, device=device),
+            torch.zeros(batch, past, *shape, dtype=dtype, device=device),
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),

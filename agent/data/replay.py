@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from worldplan.agent.data.batch import Batch
-from worldplan.agent.data.rows import checked, row_dtype
+from worldplan.agent.data.rows import checked, row_dtype, unpacked
 from worldplan.agent.data.storage import Ints, Storage
 from worldplan.envs import EnvironmentSpec
 
@@ -201,7 +201,7 @@ class Replay:
 
         window = np.minimum(np.maximum(row + np.arange(-before, after + 1), first), last)
         rows = self._data.take(base + window % self._rows)
-        observation = np.ascontiguousarray(rows["observation"])
+        observation = unpacked(rows["observation"])
         action, reward, terminated = (
             np.array(rows[name][:, :-1], np.float32) for name in ("action", "reward", "terminated")
         )

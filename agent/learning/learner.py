@@ -7,6 +7,7 @@ E noise of z.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -140,6 +141,7 @@ class Learner:
             generator: of noise, on the learner's device.
         """
         batch = batch.to(self.device)
+        batch = replace(batch, observation=self.model.augment(batch.observation, generator))
         noise = self._noise(batch.reward.shape[0], generator)
         loss, metrics, values = self._losses(batch, self.value_scale, noise)
         self.optimizer.zero_grad()

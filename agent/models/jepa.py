@@ -17,9 +17,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from worldplan.agent.models import losses
-from worldplan.agent.models.encoders import make_encoder
+from worldplan.agent.models.encoders import (
+    PicturesConfig,
+    encoder_size,
+    make_encoder,
+    make_normaliser,
+    shifted,
+)
 from worldplan.agent.models.latent import LatentConfig, LatentDistribution, NoLatentConfig
-from worldplan.agent.models.networks import MLP, Normaliser, SimNorm, update_ema
+from worldplan.agent.models.networks import MLP, SimNorm, update_ema
 from worldplan.agent.models.size import Size, mlp_size
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
@@ -32,6 +38,9 @@ class JEPAConfig(ModelConfig):
     embedding: int = Field(default=128, ge=1, le=16_384, description="size of h")
     width: int = Field(default=256, ge=1, le=16_384, description="width of hidden layers")
     layers: int = Field(default=2, ge=1, le=32, description="hidden layers of Pred")
+    pictures: PicturesConfig = Field(
+        default_factory=PicturesConfig, description="Enc of observations with pictures"
+    )
     context: int = Field(
         default=1, ge=1, le=500, description="observations filtered into s; 1 is Markov"
     )
@@ -73,11 +82,11 @@ class JEPAConfig(ModelConfig):
     )
 
     def size(self, spec: EnvironmentSpec) -> Size:
-        D, A, z = spec.observation.size, spec.action.size, self.latent
+        A, z = spec.action.size, self.latent
         memory = self.memory if self.context > 1 else 0
         seen = self.embedding + memory + A
         size = Size(kept=2 * self.embedding + 2 * memory + z.width, context=self.context)
-        size += mlp_size(D, self.embedding, self.width, 1)
+        size += encoder_size(spec.observation, self.embedding, self.width, self.pictures)
         size += mlp_size(seen + z.width, self.embedding, self.width, self.layers)
         if memory:
             size += Size((seen + z.width) * 3 * memory, 6 * memory)
@@ -100,6 +109,8 @@ class JEPAConfig(ModelConfig):
 class JEPA(LearnedModel):
     """A `WorldModel` whose Pred predicts embeddings, with a learned prior and posterior of z."""
 
+    observations = ("vector", "pictures")
+
     def __init__(self, config: JEPAConfig, spec: EnvironmentSpec) -> None:
         super().__init__(spec)
         self.config = c = config
@@ -110,8 +121,8 @@ class JEPA(LearnedModel):
         self.feature_dim = c.embedding + self.memory_dim
         self.uses_action = c.action
         self.latent = c.latent
-        self.normaliser = Normaliser(spec.observation.size)
-        network = make_encoder(spec.observation, c.embedding, c.width)
+        self.normaliser = make_normaliser(spec.observation)
+        network = make_encoder(spec.observation, c.embedding, c.width, c.pictures)
         self.encoder = nn.Sequential(network, self._norm(c))
         step = self.feature_dim + c.latent.width + spec.action.size
         self.dynamics = MLP(step, c.embedding, c.width, c.layers)
@@ -128,6 +139,10 @@ class JEPA(LearnedModel):
         self.target_encoder: nn.Module | None = None
         if c.encoder_ema:
             self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    def augment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        layout, most = self.spec.observation.pictures, self.config.pictures.shift
+        return shifted(x, layout, most, generator) if layout and most else x
 
     @staticmethod
     def _norm(c: JEPAConfig) -> nn.Module:

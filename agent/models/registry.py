@@ -32,8 +32,17 @@ def make_model(config: ModelConfig, spec: EnvironmentSpec) -> Model:
     """Makes the world model of a config, for environments with this spec.
 
     Raises:
-        ValueError: the simulator family cannot copy the environment; see `SimulatorModel`.
+        ValueError: the simulator family cannot copy the environment, see `SimulatorModel`; or
+            pictures, for a family that predicts observations themselves.
     """
     make: Any = MODELS[config.kind]
+    if spec.observation.kind not in make.observations:
+        able = [
+            name for name, family in MODELS.items() if spec.observation.kind in family.observations
+        ]
+        raise ValueError(
+            f"world models of the kind {config.kind!r} predict observations number by number, got "
+            f"{spec.observation.kind}; expected model={' or '.join(able)}"
+        )
     model: Model = make(config, spec)
     return model

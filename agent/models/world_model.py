@@ -166,6 +166,7 @@ class ModelConfig(BaseModel):
 class Model(nn.Module, WorldModel):
     """Base class of all world models, learned or not."""
 
+    observations: ClassVar[tuple[str, ...]] = ("vector",)  # kinds that it can take
     uses_action: bool = True  # else predictions do not depend on a, nor do the heads
     unrolls: bool = False  # Pred runs a network in a loop, which compiling would unroll
 
@@ -193,6 +194,10 @@ class LearnedModel(Model):
     def observe(self, x: Tensor) -> None:
         """Adds new observations (B, D) to the statistics of the normaliser."""
         self.normaliser.update(x)
+
+    def augment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Observations (S, C+T+1, D) of windows, as they are learned from."""
+        return x
 
     @property
     def can_collapse(self) -> bool:

@@ -12,10 +12,14 @@ from gymnasium import spaces
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from numpy.typing import NDArray
 
+from worldplan.envs.physics import frame_at
+
 Floats = NDArray[np.float64]
 
 TOLERANCE = 0.02  # m between the tip and its position at the goal; the arm is 0.21 m long
 TORQUE = 0.25  # of Reacher's torque, which at full size turns the arm 30 times a second
+
+_ABOVE = {"trackbodyid": 0, "distance": 0.6, "elevation": -90.0, "azimuth": 90.0}
 
 
 class Reach(ReacherEnv):
@@ -29,10 +33,11 @@ class Reach(ReacherEnv):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"default_camera_config": _ABOVE, **kwargs})
         self.observation_space = spaces.Box(-np.inf, np.inf, (6,), np.float64)
         self.action_space = spaces.Box(-TORQUE, TORQUE, (2,), np.float32)
         self.goal_observation: Floats = np.zeros(6)
+        self._goal: Floats = np.zeros(2)  # its joint angles
 
     def step(self, action: Any) -> tuple[Floats, np.float64, bool, bool, dict[str, np.float64]]:
         self.do_simulation(action, self.frame_skip)
@@ -44,12 +49,20 @@ class Reach(ReacherEnv):
         return self._get_obs(), np.float64(reached), reached, False, {}
 
     def reset_model(self) -> Floats:
-        start, end = self._postures()
-        self._put(end)
+        start, self._goal = self._postures()
+        self._put(self._goal)
         self.goal_observation = self._get_obs()
         self.data.qpos[2:] = self.data.body("fingertip").xpos[:2]
         self._put(start)
         return self._get_obs()
+
+    def goal_frame(self) -> Any:
+        """A rendered frame of the arm in the goal's posture."""
+        return frame_at(self, np.concatenate([self._goal, self.data.qpos[2:]]))
+
+    def hide_goal(self) -> None:
+        """Draws no goal, so that frames show what is and not what ought to be."""
+        self.model.geom("target").rgba[3] = 0
 
     def _put(self, angles: Floats) -> None:
         self.data.qpos[:2] = angles

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldplan.envs.physics import frame_at
 from worldplan.envs.tasks.from_xml import FromXML
 
 Floats = NDArray[np.float64]
@@ -94,6 +95,14 @@ class TwoRooms(FromXML):
         self.data.qpos[:] = start
         mujoco.mj_forward(self.model, self.data)
         return start
+
+    def goal_frame(self) -> Any:
+        """A rendered frame of the ball at the goal."""
+        return frame_at(self, self.goal_observation)
+
+    def hide_goal(self) -> None:
+        """Draws no goal, so that frames show what is and not what ought to be."""
+        self.model.site("goal").rgba[3] = 0
 
     def _place(self, side: float) -> Floats:
         """A random place (2,) in the room on that side, which touches no wall."""

@@ -127,3 +127,45 @@ class Levers(gym.Env[np.ndarray, np.ndarray]):
 
 
 gym.register("ToyLevers-v0", entry_point="toy_envs:Levers")
+
+
+class Dot(gym.Env[Any, np.ndarray]):
+    """A bright square on a line, pushed left and right; reward 1 - |x|.
+
+    It is seen as a picture (12, 16, 3), or beside its place as a number if `mixed`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, mixed: bool = False, render_mode: str | None = None) -> None:
+        picture = spaces.Box(0, 255, (12, 16, 3), np.uint8)
+        both = spaces.Dict({"camera": picture, "place": spaces.Box(-1, 1, (1,))})
+        self.observation_space: spaces.Space[Any] = both if mixed else picture
+        self.action_space = spaces.Box(-1.0, 1.0, (1,))
+        self.mixed, self.render_mode = mixed, render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t, self.x = 0, self.np_random.uniform(-1, 1)
+        return self._see(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        self.x = float(np.clip(self.x + 0.3 * float(action[0]), -1, 1))
+        return self._see(), 1 - abs(self.x), False, self.t >= 12, {}
+
+    def render(self) -> Any:
+        picture = np.zeros((12, 16, 3), np.uint8)
+        left = round(6 * (self.x + 1))
+        picture[4:8, left : left + 4] = (255, 100, 0)
+        return picture
+
+    def _see(self) -> Any:
+        place = np.array([self.x], np.float32)
+        return {"camera": self.render(), "place": place} if self.mixed else self.render()
+
+
+gym.register("ToyDot-v0", entry_point="toy_envs:Dot")
+gym.register("ToyDotMixed-v0", entry_point="toy_envs:Dot", kwargs={"mixed": True})
