@@ -34,7 +34,7 @@ _DAMAGE = (
 class Episode:
     """One recorded episode. The last observation is the final one, before any reset."""
 
-    observation: NDArray[np.float32]  # (L+1, D)
+    observation: NDArray[np.float32 | np.uint8]  # (L+1, D)
     action: NDArray[np.float32]  # (L, A), numbers in [-1, 1] or one-hot choices
     reward: NDArray[np.float32]  # (L,)
     terminated: bool

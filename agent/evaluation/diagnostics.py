@@ -134,7 +134,7 @@ class PolicyLag:
 def collapse_warning(measures: dict[str, float], dimensions: int) -> str | None:
     """One line that says what to do if embeddings have collapsed, else None.
 
-    Collapse is an effective rank below a tenth of the observation's dimensions, or a spread below a
+    Collapse is an effective rank below a tenth of the numbers observed, or a spread below a
     tenth of the embedding's size.
     """
     rank, spread = measures["effective_rank"], measures["embedding_spread"]

@@ -27,8 +27,10 @@ from worldplan.agent.data.dataset import Episode
 from worldplan.agent.evaluation.evaluate import NO_LIMIT
 from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
 from worldplan.envs.rendering import backend
-from worldplan.envs.rendering.frames import rendered
+from worldplan.envs.rendering.frames import enlarged, rendered
 from worldplan.envs.wrappers import FlatEnv
+
+_LEAST = 240  # pixels of a film's height; smaller frames are enlarged
 
 
 class Video(AbstractContextManager["Video"]):
@@ -149,7 +151,7 @@ def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iter
     """The same events, with a frame after each: the last one shows how the episode ended."""
     with Video(video, world.metadata["render_fps"], quality=7) as film:
         for event in events:
-            film.add(rendered(world))
+            film.add(enlarged(rendered(world), _LEAST))
             yield event
 
 

@@ -134,7 +134,8 @@ class Training:
             bands = band_coverage(self.agent.model, batch, self.agent.generator(number))
         warning = None
         if self.learner.model.can_collapse:
-            warning = collapse_warning(measures, self.agent.spec.observation.size)
+            numbers = int(self.agent.spec.observation.numbers.sum())  # pixels say little of rank
+            warning = collapse_warning(measures, numbers)
         if warning and not self.collapsed:
             self.listeners.on_warning(warning)
         self.collapsed = warning is not None

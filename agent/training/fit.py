@@ -91,7 +91,8 @@ class Fit(Training):
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
         assert not self.agent.has_policy, "the data set has no rewards"
         self.replay = _fill_replay(episodes, run_dir / "replay", spec)
-        self.learner.observe(torch.from_numpy(np.concatenate([e.observation for e in episodes])))
+        seen = np.concatenate([e.observation for e in episodes])
+        self.learner.observe(torch.from_numpy(seen.astype(spec.observation.dtype, copy=False)))
 
     @staticmethod
     def learning_seed(seed: int) -> int:

@@ -71,6 +71,12 @@ def as_picture(frame: Any, source: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
+def enlarged(picture: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) whose height is `least` or more: each pixel is repeated."""
+    times = -(-least // len(picture))
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
 def _is_number(value: Any) -> TypeGuard[float]:
     """Whether it can be a number of seconds or of frames a second."""
     known = isinstance(value, int | float | np.integer | np.floating) and value is not True

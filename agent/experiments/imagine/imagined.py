@@ -1,7 +1,8 @@
 """What a model imagined beside what really happened, under the same actions.
 
 Shapes: L decisions of an episode, T imagined steps, M futures (draws of z), D observation,
-A action, H embedding, S state, F features, Q positions and K numbers that code them (no joints: 0).
+V numbers of it that are compared (see `pictures.Sight`; of vectors all), A action, H embedding,
+S state, F features, Q positions and K numbers that code them (no joints: 0).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.probe import Probe, fit_probe
+from worldplan.agent.experiments.imagine.pictures import Sight
 from worldplan.envs import EnvConfig, VectorEnv, make_env
 from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
@@ -44,12 +46,13 @@ class Played:
 class Reading:
     """A probe that says what features mean, and the scales on which to judge errors."""
 
-    probe: Probe  # features -> (D+K,): observation and pose
-    scale: Tensor  # (D,) standard deviation of each observation; infinite where it never varied
+    probe: Probe  # features -> (V+K,): what is compared of observations, and pose
+    sight: Sight
+    scale: Tensor  # (V,) standard deviation of each number; infinite where it never varied
     spread: float  # root mean square distance of embeddings from their mean
 
     def observation(self, features: Tensor) -> Tensor:
-        """(..., F) -> (..., D)."""
+        """(..., F) -> (..., V)."""
         return self.probe(features)[..., : len(self.scale)]  # type: ignore[no-any-return]
 
     def pose(self, features: Tensor) -> NDArray[np.float64]:
@@ -86,9 +89,10 @@ class Comparison:
     """T steps of M imagined futures beside the real one. Errors are shares of how far things
     usually lie apart: 0 is perfect, 1 as wrong as always guessing the mean."""
 
-    real: Tensor  # (T+1, D) observations that came
-    read: Tensor  # (T+1, D) what the probe reads off their own features
-    imagined: Tensor  # (T+1, M, D) what it reads off the imagined ones
+    sight: Sight
+    real: Tensor  # (T+1, V) of observations that came
+    read: Tensor  # (T+1, V) what the probe reads off their own features
+    imagined: Tensor  # (T+1, M, V) what it reads off the imagined ones
     h: Tensor  # (T+1, H) embeddings of what came
     h_imagined: Tensor  # (T+1, M, H)
     scale: Tensor  # as in Reading
@@ -100,7 +104,7 @@ class Comparison:
     passive: bool
 
     def observation_error(self, predicted: Tensor) -> Tensor:
-        """Of observations (T+1, D) or (T+1, M, D): root mean square over those that vary."""
+        """Of observations (T+1, V) or (T+1, M, V): root mean square over those that vary."""
         real = self.real if predicted.ndim == 2 else self.real[:, None]
         error = ((predicted - real) / self.scale)[..., self.scale.isfinite()]
         return error.square().mean(-1).sqrt()
@@ -196,7 +200,8 @@ def learn_to_read(
             if watch is not None:
                 watch(rows)
     h, s = (torch.cat(parts) for parts in zip(*(noticed(agent, p) for p in played), strict=True))
-    x = torch.cat([p.observation for p in played])
+    sight = Sight(agent.spec.observation)
+    x = sight.small(torch.cat([p.observation for p in played]))
     position, code = np.concatenate([p.position for p in played]), pose_code(worlds[0])
     pose = position if code is None else code.encode(position)
     for world in worlds:
@@ -204,6 +209,7 @@ def learn_to_read(
     deviation = x.std(0)
     return Reading(
         fit_probe(agent.model.features(h, s), torch.cat([x, torch.from_numpy(pose).float()], 1)),
+        sight,
         torch.where(deviation > 1e-4, deviation, torch.inf),
         float((h - h.mean(0)).square().sum(-1).mean().sqrt().clamp(min=1e-12)),
     )
@@ -247,7 +253,8 @@ def compare(
         ghosts = code.decode(np.where(known, read, code.encode(ghosts)))
         hidden = list(dict.fromkeys(np.array(code.names)[~known].tolist()))
     return Comparison(
-        real=played.observation[now],
+        sight=reading.sight,
+        real=reading.sight.small(played.observation[now]),
         read=reading.observation(model.features(h[now], s[now])),
         imagined=reading.observation(future.features),
         h=h[now],

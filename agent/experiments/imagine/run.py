@@ -59,7 +59,9 @@ def show(
     r = request
     agent = agent.on_cpu()
     samples = _samples(agent, r.samples)
-    without = no_renderer() or _no_body(config.env)
+    without = no_renderer()
+    if not agent.spec.observation.pictures:  # those can be drawn as they are
+        without = without or _no_body(config.env)
     if without and outputs.film_wanted:
         raise ValueError(without)
     if without:
@@ -91,9 +93,13 @@ def show(
     imagined_show.plot(c, outputs.plot, title)
     console.print(f"  plot   {outputs.plot}")
     if not without:
-        renderer = GhostRenderer(world, c.position[0])
-        imagined_show.film(c, renderer, outputs.film, samples, world.metadata["render_fps"])
-        renderer.close()
+        fps = world.metadata["render_fps"]
+        if agent.spec.observation.pictures:
+            imagined_show.film(c, imagined_show.side_by_side(), outputs.film, samples, fps)
+        else:
+            renderer = GhostRenderer(world, c.position[0])
+            imagined_show.film(c, imagined_show.ghosts(renderer), outputs.film, samples, fps)
+            renderer.close()
         console.print(f"  film   {outputs.film}")
     world.close()
     return c

@@ -1,11 +1,12 @@
 """An imagined future beside the real one, as a film and as a picture.
 
-Shapes: T imagined steps, M futures, D observation.
+Shapes: T imagined steps, M futures, V numbers that are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,56 @@ from worldplan.agent.data.atomic import written_whole
 from worldplan.agent.evaluation.film import Video
 from worldplan.agent.experiments.figure import plain, pyplot
 from worldplan.agent.experiments.imagine.imagined import Comparison
+from worldplan.envs.rendering.frames import enlarged
 from worldplan.envs.rendering.ghosts import GhostRenderer
 
-_STRIP = 64  # pixels of caption
+_STRIP, _CAPTION = 64, 420  # pixels of caption: its height, and the width that it needs
+_PICTURE = 240  # pixels of a small picture once it is enlarged
 _SHORTEST = 6.0  # seconds that a film lasts at least; what is shorter is slowed down
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How a comparison is drawn, and where in a picture to look."""
+
+    draw: Callable[[Comparison, int, int], NDArray[np.uint8]]
+    """Of a comparison, futures of it, and steps ahead: a picture (height, width, 3)."""
+    real: str
+    imagined: str
+
+
+def ghosts(renderer: GhostRenderer) -> Drawing:
+    """The real pose with the imagined ones over it."""
+
+    def draw(c: Comparison, samples: int, t: int) -> NDArray[np.uint8]:
+        alpha = max(0.12, 0.35 / samples**0.5)
+        return renderer.draw(c.position[t], c.ghosts[t, :samples], alpha)
+
+    return Drawing(draw, "solid", "blue")
+
+
+def side_by_side() -> Drawing:
+    """The real picture, and beside it those that a decoder reads off what was imagined."""
+
+    def draw(c: Comparison, samples: int, t: int) -> NDArray[np.uint8]:
+        both = torch.cat([c.real[t, None], c.imagined[t, :samples]])
+        return enlarged(np.concatenate(list(c.sight.drawn(both)), 1), _PICTURE)
+
+    return Drawing(draw, "left", "right")
+
+
 def film(
-    c: Comparison, renderer: GhostRenderer, video: Path, samples: int, decisions_per_second: float
+    c: Comparison, drawing: Drawing, video: Path, samples: int, decisions_per_second: float
 ) -> None:
-    """Films the real pose with the first `samples` imagined ones over it, to an MP4."""
+    """Films what happened and the first `samples` imagined futures, to an MP4."""
     slower = max(1, round(_SHORTEST * decisions_per_second / len(c.position)))
     with Video(video, decisions_per_second / slower, quality=8) as written:
-        for picture in frames(c, renderer, samples, decisions_per_second, slower):
+        for picture in frames(c, drawing, samples, decisions_per_second, slower):
             written.add(picture)
 
 
 def frames(
-    c: Comparison, renderer: GhostRenderer, samples: int, decisions_per_second: float, slower: int
+    c: Comparison, drawing: Drawing, samples: int, decisions_per_second: float, slower: int
 ) -> Iterator[NDArray[np.uint8]]:
     """T+1 pictures with their captions."""
     errors = c.observation_error(c.imagined[:, :samples]).mean(1)
@@ -44,19 +77,17 @@ def frames(
     what = "imagined" if samples == 1 else f"{samples} imagined futures"
     actions = "no actions" if c.passive else "the same actions"
     speed = f", {slower} times slower" if slower > 1 else ""
-    alpha = max(0.12, 0.35 / samples**0.5)
     for t in range(steps + 1):
-        picture = renderer.draw(c.position[t], c.ghosts[t, :samples], alpha)
         lines = (
             f"{t / decisions_per_second:.2f} s ahead (step {t} of {steps}{speed})",
-            f"solid: what happened   blue: {what}, {actions}",
+            f"{drawing.real}: what happened   {drawing.imagined}: {what}, {actions}",
             f"error {float(errors[t]):.2f}   (1: as wrong as guessing the mean)",
         )
-        yield _captioned(picture, lines)
+        yield _captioned(drawing.draw(c, samples, t), lines)
 
 
 def _captioned(picture: NDArray[np.uint8], lines: tuple[str, ...]) -> NDArray[np.uint8]:
-    height, width, _ = picture.shape
+    height, width = picture.shape[0], max(picture.shape[1], _CAPTION)
     page = Image.new("RGB", (width, height + _STRIP))
     page.paste(Image.fromarray(picture), (0, _STRIP))
     draw = ImageDraw.Draw(page)
@@ -91,7 +122,7 @@ def plot(c: Comparison, path: Path, title: str) -> None:
     for panel, d in zip(below.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         panel.plot(c.real[:, d], color="black", label="what happened")
         _band(panel, c.imagined[..., d], "imagined")
-        panel.set(title=f"observation {d}", xlabel="decisions ahead")
+        panel.set(title=f"{c.sight.name(d)}", xlabel="decisions ahead")
         panel.legend(frameon=False, fontsize=8)
     with written_whole(path) as draft:
         figure.savefig(draft, dpi=120)
