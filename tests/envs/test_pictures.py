@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env, make_vector
 from worldplan.envs.pictures import flattened, resized
+from worldplan.envs.rendering.frames import rendered
 from worldplan.envs.spec import ObservationSpec
 
 PICTURE = spaces.Box(0, 255, (64, 48, 3), np.uint8)
@@ -108,7 +109,7 @@ def test_what_is_rendered_can_be_observed() -> None:
     config = EnvConfig(id="toy_envs:ToyLevers-v0", observe="pixels", image_size=64)
     env = make_env(config)
     x, _ = env.reset(seed=1)
-    np.testing.assert_array_equal(x.reshape(3, 64, 64), env.render().transpose(2, 0, 1))
+    np.testing.assert_array_equal(x.reshape(3, 64, 64), rendered(env).transpose(2, 0, 1))
 
 
 def test_an_environment_that_does_not_render_says_so() -> None:

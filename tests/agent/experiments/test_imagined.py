@@ -25,10 +25,12 @@ from worldplan.agent.experiments.imagine.imagined import (
     play,
     pose_code,
 )
+from worldplan.agent.experiments.imagine.pictures import Sight
 from worldplan.agent.experiments.imagine.show import plot
 from worldplan.agent.models.latent import Gaussian, LatentDistribution, NoLatent
 from worldplan.agent.models.world_model import imagine as imagine_rows
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
+from worldplan.envs.spec import ObservationSpec
 
 ENV = EnvConfig(id="toy_envs:ToySlider-v0")
 BLIND = EnvConfig(id="toy_envs:ToySlider-v0", kwargs={"blind": True})
@@ -226,7 +228,7 @@ def by_hand(futures: list[float]) -> Comparison:
     real = torch.tensor([[1.0, 7.0], [3.0, 7.0]])
     guess = torch.tensor([[[1.0, 9.0]] * len(futures), [[x, 9.0] for x in futures]])
     return Comparison(
-        real, real, guess, real, guess,
+        Sight(ObservationSpec((2,))), real, real, guess, real, guess,
         torch.tensor([2.0, torch.inf]), 4.0, np.zeros((2, 0)), np.zeros((2, len(futures), 0)),
         [], False, False,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from torch import nn
 
 from worldplan.agent.models.autoregressive import AutoregressiveConfig
 from worldplan.agent.models.encoders import (
+    PictureEncoder,
     PicturesConfig,
     encoder_size,
     make_encoder,
@@ -37,7 +38,7 @@ def test_bytes_have_a_fixed_scale_and_numbers_their_own() -> None:
 
 
 def test_the_encoder_reads_the_picture_where_it_is() -> None:
-    encoder = make_encoder(MIXED, 5, 7, SMALL)
+    encoder = PictureEncoder(MIXED, 5, 7, SMALL)
     x = torch.randn(4, 6, 131)
     h = encoder(x)
     assert h.shape == (4, 6, 5)
