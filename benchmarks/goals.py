@@ -1,12 +1,14 @@
 """What keeps an encoder that never saw a reward from collapsing, and whether it can be planned in.
 
     python benchmarks/goals.py [--tasks two-rooms reach] [--seeds 0 1] [KEY=VALUE]
+    python benchmarks/goals.py --tasks two-rooms-pixels reach-pixels --out ... --figure ...
 
 For each task: data of aimless noise; a model of triples (x, a, x') for each method; then held-out
 pairs of start and goal, planned as one batch by the distance of embeddings. Beside them: random
 actions, and the best model with the distance of decoded observations for its cost. A seed is that
 of the data and of the model; the pairs stay the same. Results go to one JSON file a task and seed,
-and what is there is not made again; table and figure are of all that is there.
+and what is there is not made again; table and figure are of all that is there. From pixels, what a
+probe is to tell is the simulator's state, which the model never sees.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.evaluation.statistics import bootstrap_ci
 from worldplan.agent.experiments.figure import pyplot
 from worldplan.agent.training.fit import TRIPLES_ALONE, fit
-from worldplan.envs import make_env
+from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.tasks.rooms import DOOR, WALL
 
 # What a method changes of the preset. SimNorm and layer norm bound the embedding and no more:
@@ -105,6 +107,9 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> None:
     if {*args.methods, LAST} <= set(rows):
         return
     episodes = collect(base.env, base.steps, "noise", seed)
+    # The same episodes, as numbers: the noise does not depend on what is seen.
+    plain = base.env.model_copy(update={"observe": "observation", "frame_stack": 1})
+    states = torch.from_numpy(seen(collect(plain, base.steps, "noise", seed)))
 
     def keep(name: str, row: dict[str, Any]) -> None:
         rows[name] = row
@@ -121,36 +126,51 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> None:
         seconds = time.perf_counter() - began
         agent = load(run_dir, compiled=True)
         keep(method, {
-            **read(agent, episodes, seed)[0], "fit_seconds": seconds,
-            **play(agent, config, args.pairs),
+            **read(agent, episodes, states, seed)[0], "fit_seconds": seconds,
+            **play(agent, config, plain, args.pairs),
             "map": goal_map(agent) if task == "two-rooms" else None,
         })  # fmt: skip
     best = max(args.methods, key=lambda method: rows[method]["success"])
     agent = load(args.runs / f"{task}-{best}-seed{seed}", compiled=True)
-    _, probe = read(agent, episodes, seed)
-    keep("decoded observations", {**play(agent, base, args.pairs, probe), "model": best})
-    keep(LAST, play(agent, base, args.pairs, actor="random"))
+    _, probe = read(agent, episodes, states, seed)
+    keep("decoded observations", {**play(agent, base, plain, args.pairs, probe), "model": best})
+    keep(LAST, play(agent, base, plain, args.pairs, actor="random"))
+
+
+def seen(episodes: list[Episode]) -> NDArray[Any]:
+    """All observations (rows, D) of episodes."""
+    return np.concatenate([e.observation for e in episodes])
 
 
 @torch.no_grad()
-def read(agent: Agent, episodes: list[Episode], seed: int) -> tuple[dict[str, float], Probe]:
-    """Rank, spread and a probe of features for what is observed: here the simulator's state."""
-    x = torch.from_numpy(np.concatenate([e.observation for e in episodes]))
-    h = agent.model.encode(x)
-    probe = fit_probe(agent.model.features(h, agent.model.initial_state(h)), x, seed)
+def read(
+    agent: Agent, episodes: list[Episode], states: Tensor, seed: int
+) -> tuple[dict[str, float], Probe]:
+    """Rank, spread and a probe of features for the simulator's state."""
+    x = torch.from_numpy(seen(episodes))
+    parts = [x[i : i + 500] for i in range(0, len(x), 500)]
+    h = torch.cat([agent.model.encode(rows) for rows in parts])
+    probe = fit_probe(agent.model.features(h, agent.model.initial_state(h)), states, seed)
     some = h[:: max(1, len(h) // 2000)]
     spread = float(some.std(0).mean() / some.square().mean().sqrt().clamp(min=1e-12))
     return {"rank": effective_rank(some), "spread": spread, "r2": probe.r2}, probe
 
 
 def play(
-    agent: Agent, config: RunConfig, pairs: int, probe: Probe | None = None, actor: Any = "planner"
+    agent: Agent,
+    config: RunConfig,
+    plain: EnvConfig,
+    pairs: int,
+    probe: Probe | None = None,
+    actor: Any = "planner",
 ) -> dict[str, Any]:
     """Success over held-out pairs, and where the bodies went; through a probe by its distance."""
     env = Watched([make_env(config.env) for _ in range(pairs)])
     seeds = held_out_seeds(pairs, first=UNSEEN)
-    env.reset(seeds)
-    goals = env.goals()
+    as_numbers = make_vector(plain, pairs)
+    as_numbers.reset(seeds)
+    goals = as_numbers.goals()
+    as_numbers.close()
     assert goals is not None
     agent.aim(None)
     if probe is not None:
@@ -170,7 +190,7 @@ def play(
         "ci95": list(bootstrap_ci(reached)),
         "decisions": float(played.lengths[reached].mean()) if reached.any() else None,
         "ms": 1e3 * played.seconds / int(played.lengths.max()),
-        "paths": np.stack(env.seen, 1)[:12, :, :2].astype(np.float64).round(3).tolist(),
+        "paths": np.stack(env.places, 1)[:12].round(3).tolist(),
         "lengths": played.lengths[:12].tolist(),
         "goals": goals[:12, :2].astype(np.float64).round(3).tolist(),
     }
