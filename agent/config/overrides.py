@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.config.names import dotted
+from worldplan.agent.config.presets import of_size
 from worldplan.agent.config.renamed import RENAMED, present_name
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.texts import one_line
@@ -27,14 +28,17 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
     """Merges dotted `key=value` overrides onto base and validates the whole.
 
     `planner.x` is short for `agent.planner.x`; likewise model, heads, learner. Where an override
-    asks for another kind, what base sets for its own kind alone is left out. What the family of
-    world models sets by default stands above base and beneath the overrides.
+    asks for another kind, what base sets for its own kind alone is left out. What a `size` that is
+    asked for and the family of world models set by default stands above base and beneath the
+    overrides.
 
     Raises:
         ValueError: an override that is not `key=value`, an unknown key (the nearest one is named),
             a value of the wrong type or out of range.
     """
     given = [_parse(override) for override in overrides]
+    for size in [value for key, value in given if key == "size"][-1:]:
+        base = _merge(base, list(dotted(of_size(str(size)))))
     content = _merge(base, given)
     if defaults := _of_family(content):
         content = _merge(_merge(base, list(dotted(defaults))), given)

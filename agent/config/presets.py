@@ -31,7 +31,7 @@ def tasks() -> dict[str, TaskInfo]:
     found = []
     for file in resources.files("worldplan.configs").iterdir():
         name = file.name.removesuffix(".yaml")
-        if name == file.name or name.startswith("suite-"):
+        if not _is_preset(file.name):
             continue
         preset = _read(file)
         found.append(
@@ -55,11 +55,7 @@ def load_preset(name: str) -> dict[str, Any]:
         ValueError: no such preset; the message gives the nearest one.
     """
     folder = resources.files("worldplan.configs")
-    names = sorted(
-        f.name.removesuffix(".yaml")
-        for f in folder.iterdir()
-        if f.name.endswith(".yaml") and not f.name.startswith("suite-")
-    )
+    names = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if _is_preset(f.name))
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -68,6 +64,16 @@ def load_preset(name: str) -> dict[str, Any]:
             "Any Gymnasium environment: worldplan train --env ID"
         )
     return _with_suite(name, _read(folder / f"{name}.yaml"))
+
+
+def _is_preset(file: str) -> bool:
+    return file.endswith(".yaml") and not file.startswith(("suite-", "size-"))
+
+
+def of_size(name: str) -> dict[str, Any]:
+    """Settings of a size, which stand above those of presets; of "small" none, as of no size."""
+    file = resources.files("worldplan.configs") / f"size-{name}.yaml"
+    return _read(file) if file.is_file() else {}
 
 
 def of_environment(env_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -56,8 +56,13 @@ class RunConfig(BaseModel):
         description="decisions between logged metrics; default: steps / 50",
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
+    size: Literal["small", "medium", "large"] = Field(
+        default="small", description="of model and search: small for a CPU, large for a GPU"
+    )
     threads: int = Field(default=0, ge=0, le=256, description="of PyTorch; 0: its default")
-    device: Device = Field(default="auto", description="auto: CUDA if available, else the CPU")
+    device: Device = Field(
+        default="auto", description="auto: CUDA if available, else the CPU; cuda:1 is the second"
+    )
     compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
     update_precision: Precision = Field(
         default="auto",

@@ -10,16 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import torch
+from pydantic import AfterValidator
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Compile = Literal["auto", "on", "off"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+_DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
 
+
+def _is_device(name: str) -> str:
+    if re.fullmatch(_DEVICES, name) is None:
+        raise ValueError("expected auto, cpu, mps, cuda, or one of several as cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_is_device)]
 
 CPU = torch.device("cpu")
 
@@ -72,18 +81,18 @@ def find_device(name: Device) -> torch.device:
     Raises:
         ValueError: there is no such device.
     """
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
+    _is_device(name)
+    known = ["cpu"]
+    if torch.cuda.is_available():
+        known += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        known.append("mps")
     if name == "auto":
-        name = "cuda" if there["cuda"] else "cpu"
-    if not there[name]:
-        known = ", ".join(k for k, is_there in there.items() if is_there)
+        name = "cuda" if "cuda" in known else "cpu"
+    if name not in known:
         raise ValueError(
             f"device={name}: PyTorch {torch.__version__} finds none on this machine; expected "
-            f"auto, or one of {known}"
+            f"auto, or one of {', '.join(known)}"
         )
     return torch.device(name)
 

@@ -19,7 +19,7 @@ from tests.helpers.contract_cases import Case, some
 from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
-from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.learning.compiling import Execution, find_device
 from worldplan.agent.learning.learner import UpdateNoise
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.restore import load
@@ -114,11 +114,20 @@ def test_a_run_on_cuda_is_evaluated_on_the_cpu(
     assert load(tmp_path / "run", device="cpu").act([0.0, 0.0]).shape == (1,)
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps"])
 def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
-    if getattr(torch.backends, device).is_built() and getattr(torch, device).is_available():
-        pytest.skip(f"{device} is there")
+    kind = device.partition(":")[0]
+    if getattr(torch.backends, kind).is_built() and getattr(torch, kind).is_available():
+        pytest.skip(f"{device} may be there")
     said = commands.run("train", "inverted-pendulum", f"device={device}", code=1)
     assert f"device={device}: PyTorch" in said
     assert "expected auto, or one of cpu" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0"])
+def test_what_names_no_device_is_refused(toy: dict[str, Any], device: str) -> None:
+    with pytest.raises(ValueError, match="device: expected auto, cpu, mps, cuda, or one of"):
+        resolve(toy, [f"device={device}"])
+    with pytest.raises(ValueError, match="expected auto, cpu, mps, cuda, or one of"):
+        find_device(device)

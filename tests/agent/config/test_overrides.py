@@ -45,8 +45,30 @@ def test_tasks_of_a_suite_share_their_settings() -> None:
         config = resolve(load_preset(name))
         agents[task.suite].add(config.agent.model_dump_json() + str(config.seed_steps))
     assert {suite: len(found) for suite, found in agents.items()} == {
-        "gymnasium": 1, "dm_control": 1, "goals": 1, "worldplan": 1,
+        "gymnasium": 1, "dm_control": 1, "goals": 1, "goals-pixels": 1, "worldplan": 1,
     }  # fmt: skip
+
+
+def test_a_size_stands_between_the_preset_and_what_is_asked_for() -> None:
+    base = load_preset("cheetah-run")
+    for words in (["size=large", "planner.samples=100"], ["planner.samples=100", "size=large"]):
+        config = resolve(base, words)
+        assert isinstance(config.agent.model, JEPAConfig)
+        assert (config.size, config.agent.model.embedding, config.agent.heads.values) == (
+            "large", 512, 5,
+        )  # fmt: skip
+        assert config.agent.planner.samples == 100
+        assert config.agent.learner.learning_rate == base["agent"]["learner"]["learning_rate"]
+    assert resolve(base, ["size=small"]) == resolve(base)
+    # A saved run has a size, and what its settings are; it is not enlarged again.
+    saved = resolve(base, ["size=large", "model.width=300"]).model_dump()
+    again = resolve(saved, ["seed=1"])
+    assert isinstance(again.agent.model, JEPAConfig)
+    assert again.agent.model.width == 300
+    for family in ("ensemble", "autoregressive", "simulator"):
+        assert resolve(base, ["size=large", f"model={family}"]).agent.heads.values == 5
+    with pytest.raises(ValueError, match=r"size: .*'small', 'medium' or 'large'"):
+        resolve(base, ["size=huge"])
 
 
 def test_overrides(toy: dict[str, Any], tmp_path: Path) -> None:
