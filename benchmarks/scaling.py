@@ -24,19 +24,19 @@ from worldplan.agent.acting.imagination import side_by_side
 from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.atomic import write_json
-from worldplan.agent.learning.compiling import prepare, resolve
+from worldplan.agent.learning.compiling import Execution, prepare, resolve
 from worldplan.envs import EnvironmentSpec
 
-ENVIRONMENTS, SAMPLES, HORIZONS = (1, 8, 64), (64, 256, 1024, 4096), (1, 2, 4, 8, 16)
+ENVIRONMENTS, SAMPLES, HORIZONS = (1, 8, 64, 1024), (64, 256, 1024, 4096), (1, 2, 4, 8, 16)
 MOST = 2**20  # imagined steps; beyond, memory is what is measured
 
 
-def peak() -> float:
+def peak(device: torch.device) -> float:
     """Operations per second of the best of some float32 matrix products."""
     best = 0.0
     for n in (512, 1024, 2048):
-        a, b = torch.randn(2, n, n)
-        out = torch.empty(n, n)
+        a, b = torch.randn(2, n, n, device=device)
+        out = torch.empty(n, n, device=device)
         torch.mm(a, b, out=out)
         spent = min(seconds(lambda a=a, b=b, o=out: torch.mm(a, b, out=o), 3) for _ in range(3))
         best = max(best, 2 * n**3 / spent)
@@ -52,16 +52,19 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     config = resolve_config(load_preset("cheetah-run"), args.overrides)
-    execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
+    execution, note = resolve(
+        config.compile, config.update_precision, config.plan_precision, config.device
+    )
+    device = execution.device
     console = Console()
-    best = peak()
+    best = peak(device)
     console.print(f"{note}; {torch.get_num_threads()} threads; PyTorch {torch.__version__}")
     console.print(f"best float32 matrix product: {best / 1e9:.0f} GFLOP/s")
 
     torch.manual_seed(0)
-    agent = Agent(config.agent, EnvironmentSpec.vectors(*SIZES))
+    agent = Agent(config.agent, EnvironmentSpec.vectors(*SIZES), Execution(device))
     score = prepare(
-        agent.controller.score, execution.compiled, execution.plan_precision, dynamic=True
+        agent.controller.score, execution.compiled, execution.plan_precision, device, dynamic=True
     )
     table = Table("environments", "samples", "horizon", "ms", "GFLOP", "GFLOP/s", "of the best")
     rows: list[dict[str, Any]] = []
@@ -71,9 +74,10 @@ def main() -> None:
                 if batch * samples * horizon > MOST:
                     continue
                 with torch.no_grad():
-                    h = agent.model.encode(torch.randn(batch, SIZES[0]))
-                    actions = 2 * torch.rand(batch, samples, horizon, SIZES[1]) - 1
-                    noise = torch.zeros(1, horizon, 0)
+                    h = agent.model.encode(torch.randn(batch, SIZES[0], device=device))
+                    wide = batch, samples, horizon, SIZES[1]
+                    actions = 2 * torch.rand(wide, device=device) - 1
+                    noise = torch.zeros(1, horizon, 0, device=device)
                     given = side_by_side(h, agent.model.initial_state(h), actions, noise)
                     with Products() as products:
                         agent.controller.score(*given)

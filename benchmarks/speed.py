@@ -2,6 +2,8 @@
 
     python benchmarks/speed.py [--threads N] [--rounds N] [--out FILE.json] [KEY=VALUE ...]
 
+`device=cuda` and `size=large` are two of the settings; products alone run on the same device.
+
 Every matrix product that a decision and an update make is noted, no head left out, then run again
 alone as plain float32 products with nothing in between, in the same process and by turns with the
 real thing. They read and write as much memory as the real ones, no more: what lay at one address
@@ -32,7 +34,7 @@ from worldplan.agent.config.overrides import resolve as resolve_config
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.batch import Batch
-from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.learning.compiling import Execution, resolve
 from worldplan.envs import EnvironmentSpec
 
 SIZES: tuple[int, int] = (17, 6)  # observation and action of cheetah-run
@@ -65,7 +67,7 @@ def flops(products: list[tuple[Factor, Factor]]) -> float:
     return float(sum(2 * math.prod(left) * right[-1] for (_, left, _), (_, right, _) in products))
 
 
-def bare(products: list[tuple[Factor, Factor]]) -> Callable[[], None]:
+def bare(products: list[tuple[Factor, Factor]], device: torch.device) -> Callable[[], None]:
     """The same products alone, into memory that is already there."""
     memory: dict[Factor, Tensor] = {}
     jobs = []
@@ -73,10 +75,10 @@ def bare(products: list[tuple[Factor, Factor]]) -> Callable[[], None]:
         for factor in factors:
             if factor not in memory:
                 _, shape, strides = factor
-                memory[factor] = layout(shape, strides)
+                memory[factor] = layout(shape, strides).to(device)
         a, b = (memory[factor] for factor in factors)
         shape = (*a.shape[:-1], b.shape[-1])
-        out = memory.setdefault((0, shape, ()), torch.empty(shape))
+        out = memory.setdefault((0, shape, ()), torch.empty(shape, device=device))
         jobs.append((torch.mm if a.ndim == 2 else torch.bmm, a, b, out))
 
     def run() -> None:
@@ -93,9 +95,12 @@ def layout(shape: Shape, strides: Shape) -> Tensor:
 
 
 def seconds(run: Callable[[], None], times: int) -> float:
+    """That one run takes, with what it leaves to a GPU."""
+    wait()
     began = time.perf_counter()
     for _ in range(times):
         run()
+    wait()
     return (time.perf_counter() - began) / times
 
 
@@ -109,15 +114,18 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     config = resolve_config(load_preset("cheetah-run"), args.overrides)
-    execution, note = resolve(config.compile, config.update_precision, config.plan_precision)
+    execution, note = resolve(
+        config.compile, config.update_precision, config.plan_precision, config.device
+    )
     console = Console()
     console.print(f"{note}; {torch.get_num_threads()} threads; PyTorch {torch.__version__}")
 
     torch.manual_seed(0)
     spec = EnvironmentSpec.vectors(*SIZES)
-    plain, agent = Agent(config.agent, spec), Agent(config.agent, spec, execution)
+    plain = Agent(config.agent, spec, Execution(execution.device))
+    agent = Agent(config.agent, spec, execution)
     learners = {plain: plain.make_learner(), agent: agent.make_learner()}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(execution.device).manual_seed(0)
     batch = example(config.agent.learner.batch_size, config.agent.learner.horizon)
     observation, state = torch.randn(1, SIZES[0]), plain.actor().initial(1)
 
@@ -136,7 +144,7 @@ def main() -> None:
     for name, make in (("decision", decide), ("update", update)):
         with Products() as products:  # by the uncompiled twin: a compiled one hides its products
             make(plain)()
-        alone, real = bare(products.noted), make(agent)
+        alone, real = bare(products.noted, execution.device), make(agent)
         seconds(real, 5), seconds(alone, 5)  # compile, warm up
         rounds = [(seconds(real, 10), seconds(alone, 10)) for _ in range(args.rounds)]
         spent = statistics.median(r for r, _ in rounds)
@@ -168,6 +176,12 @@ def example(sequences: int, steps: int) -> Batch:
         torch.zeros(shape),
         torch.ones(shape, dtype=torch.bool),
     )
+
+
+def wait() -> None:
+    """Until a GPU, if there is one, has nothing left to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def void(result: object) -> None:
