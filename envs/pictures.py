@@ -5,7 +5,10 @@ Shapes: C channels, S side; a picture comes as (H, W), (H, W, C) or (C, H, W).
 
 from __future__ import annotations
 
+import atexit
+import functools
 import math
+import weakref
 from typing import Any
 
 import gymnasium as gym
@@ -125,6 +128,18 @@ class Pictures(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
         return resized(given, self.side) if is_picture(space) else given
 
 
+_rendered: weakref.WeakSet[gym.Env[Any, Any]] = weakref.WeakSet()
+
+
+@functools.cache
+def _close_at_exit() -> None:
+    """What draws must go before OpenGL does, which is at the interpreter's end.
+
+    Call it when a frame was drawn: what is registered last is called first.
+    """
+    atexit.register(lambda: [env.close() for env in _rendered])
+
+
 def _limit_shadows(env: gym.Env[Any, Any]) -> None:
     """Shadow maps of 1024 pixels at most, before the first frame; MuJoCo's default is 4096.
 
@@ -175,6 +190,8 @@ def observe_pictures(env: gym.Env[Any, Any], rendered: bool, side: int, stack: i
     if rendered:
         _limit_shadows(env)
         env = AddRenderObservation(env)
+        _rendered.add(env)
+        _close_at_exit()
     if any(map(is_picture, leaves(env.observation_space))):
         env = Pictures(env, side)
     if stack > 1:

@@ -169,3 +169,12 @@ class Dot(gym.Env[Any, np.ndarray]):
 
 gym.register("ToyDot-v0", entry_point="toy_envs:Dot")
 gym.register("ToyDotMixed-v0", entry_point="toy_envs:Dot", kwargs={"mixed": True})
+
+
+class Goal(Dot):
+    """A square that sets a goal and cannot show it."""
+
+    goal_observation = np.zeros(1)
+
+
+gym.register("ToyGoal-v0", entry_point="toy_envs:Goal")
