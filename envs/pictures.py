@@ -137,7 +137,12 @@ def _close_at_exit() -> None:
 
     Call it when a frame was drawn: what is registered last is called first.
     """
-    atexit.register(lambda: [env.close() for env in _rendered])
+    atexit.register(_close_rendered)
+
+
+def _close_rendered() -> None:
+    for env in list(_rendered):
+        env.close()
 
 
 def _limit_shadows(env: gym.Env[Any, Any]) -> None:
