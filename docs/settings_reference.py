@@ -17,6 +17,7 @@ from worldplan.agent.config.run import RunConfig
 Config = type[BaseModel]
 _BOUNDS = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclusiveMaximum": "< "}
 _KINDS = {
+    "array": "list",
     "boolean": "`true`, `false`",
     "integer": "whole number",
     "number": "number",
