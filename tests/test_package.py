@@ -14,7 +14,7 @@ FOLDERS = ("agent", "planners", "envs", "configs")
 # What each folder may import besides the standard library and itself; None: anything declared.
 MAY = {
     "planners": {"torch", "pydantic"},
-    "envs": {"gymnasium", "mujoco", "numpy", "pydantic", "shimmy", "dm_control"},
+    "envs": {"gymnasium", "mujoco", "PIL", "numpy", "pydantic", "shimmy", "dm_control"},
     "configs": set[str](),
     "worldplan": set[str](),
 }

@@ -1,4 +1,4 @@
-"""Commands for models that are trained from triples (x, a, x') alone: collect, fit."""
+"""Commands for agents that learn from data: collect, fit."""
 
 from __future__ import annotations
 
@@ -65,14 +65,15 @@ def fit(
     ],
     env: EnvOption = None,
     updates: Annotated[int, typer.Option(min=1, max=10**9, help="gradient updates")] = 3000,
+    rewards: Annotated[
+        bool, typer.Option("--rewards", help="learn reward, value and policy too")
+    ] = False,
 ) -> None:
-    """Train Enc and Pred from the triples (x, a, x') of a data set, without rewards or acting."""
+    """Train Enc and Pred from the triples (x, a, x') of a data set, without acting."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.reading import reading
-    from worldplan.agent.data.dataset import read_dataset, read_spec
-    from worldplan.agent.data.minari import minari_spec, read_minari
     from worldplan.agent.training.fit import TRIPLES_ALONE
     from worldplan.agent.training.fit import fit as train_model
+    from worldplan.agent.training.recorded import read_data
     from worldplan.envs import make_vector
 
     task = words.pop(0) if env is None else None
@@ -83,15 +84,10 @@ def fit(
         )
     dataset, *settings = words
     base, settings = task_settings(task, env, settings)
-    config = resolve(base, [*settings, *TRIPLES_ALONE])
-    source, _, name = dataset.partition(":")
-    recorded: Any
-    if source == "minari":
-        episodes, recorded = read_minari(name), minari_spec(name)
-    else:
-        file = Path(dataset)
-        with reading(file):
-            episodes, recorded = read_dataset(file), read_spec(file)
+    config = resolve(base, settings if rewards else [*settings, *TRIPLES_ALONE])
+    episodes, recorded = read_data(dataset)
+    if rewards and not any(e.reward.any() for e in episodes):
+        raise ValueError(f"--rewards: {dataset} has none, or only zeros; expected others")
     with new_run_dir(config) as run_dir:
         console.headed(config.task, f"  {dataset}  seed {config.seed}  -> {run_dir}")
         train_model(config, episodes, run_dir, updates, console, recorded)
@@ -99,7 +95,7 @@ def fit(
     world.reset([0])
     # Without rewards there is something to act for only where the task sets a goal.
     plans = f"worldplan evaluate {run_dir}"
-    if world.goals() is None:
+    if not rewards and world.goals() is None:
         plans = f"agent = worldplan.load({str(run_dir)!r}); agent.aim(OBSERVATION) in Python"
     world.close()
     console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: {plans}")

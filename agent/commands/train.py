@@ -33,17 +33,22 @@ def train(
         Path | None,
         typer.Option(help="run folder to resume from its latest checkpoint"),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="run whose weights to start with: of the task given, or its own"
+        ),
+    ] = None,
     trust: TrustOption = False,
 ) -> None:
     """Train an agent on a task, then evaluate it and print where the results are."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.reading import reading
-    from worldplan.agent.training import checkpoint
-    from worldplan.agent.training.restore import read_config
+    from worldplan.agent.training.restore import config_of
     from worldplan.agent.training.trust import require
 
     if resume is None:
-        config = resolve(*task_settings(task, env, overrides))
+        base, words = _beginning(start, task, env, overrides, trust)
+        config = resolve(base, words)
         with new_run_dir(config) as run_dir:
             _train(config, run_dir, resume=False)
     else:
@@ -56,12 +61,30 @@ def train(
                 f"expected the run {resume.parent.parent} to resume, got a checkpoint of it"
             )
         with warnings.catch_warnings(action="ignore"):  # the trainer will warn
-            found = checkpoint.find(resume)
-            with reading(found):
-                _, state = checkpoint.read(found)
-                config = read_config(state)
+            config = config_of(resume)
         require(config.env, resume, trust=trust, named=env)
         _train(config, resume, resume=True)
+
+
+def _beginning(
+    start: Path | None, task: str | None, env: str | None, overrides: list[str] | None, trust: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Settings before the user's, and these; networks are those of the run to start from."""
+    from worldplan.agent.config.saved import plain
+    from worldplan.agent.training.restore import config_of
+    from worldplan.agent.training.trust import require
+
+    if start is None:
+        return task_settings(task, env, overrides)
+    before = config_of(start)
+    known = {"start_from": str(start), "run_dir": None, "data": None}
+    if env is None and (task is None or "=" in task):
+        require(before.env, start, trust=trust)
+        return {**plain(before), **known}, [*([] if task is None else [task]), *(overrides or [])]
+    base, words = task_settings(task, env, overrides)
+    networks = plain(before)["agent"]
+    agent = {**base.get("agent", {}), "model": networks["model"], "heads": networks["heads"]}
+    return {**base, **known, "agent": agent}, words
 
 
 def _train(config: Any, run_dir: Path, *, resume: bool) -> None:

@@ -27,6 +27,14 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of all random numbers of the run")
     run_dir: Path | None = Field(default=None, description="default: runs/TASK-SEED-DATE")
     steps: Steps = Field(default=50_000, description="decisions to train for")
+    start_from: Path | None = Field(
+        default=None,
+        description="a run whose weights this one starts with; no decisions are random then",
+    )
+    data: str | None = Field(
+        default=None,
+        description="a data set that is in the replay from the start: an .npz, or minari:ID",
+    )
     solved: float | None = Field(
         default=None, description="stop once every evaluation episode reaches this return"
     )

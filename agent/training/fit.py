@@ -1,4 +1,4 @@
-"""A world model trained from a data set of (x, a, x') alone: no reward, no acting.
+"""A world model trained from a data set: of (x, a, x') alone, or of rewards too. Nothing acts.
 
 Shapes: D observation, A action.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.data.columns import check_episode
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
@@ -22,10 +19,11 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.disk.run_folder import let_go, make
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
+from worldplan.agent.training.recorded import check_data, fill
 from worldplan.agent.training.restore import identity, save_config
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
-TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
+TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # where no reward is learned
 _SHOWN = "consistency", "effective_rank", "model_error", "action_sensitivity"
 
 
@@ -37,10 +35,12 @@ def fit(
     console: Console,
     recorded: EnvironmentSpec | None = None,
 ) -> Agent:
-    """Trains Enc and Pred on episodes, and writes a checkpoint for `load`.
+    """Trains an agent on episodes, and writes a checkpoint for `load`.
 
-    The agent has learned no reward: it plans after `Agent.aim` or `Agent.minimise`.
-    Ten rows of diagnostics are written to `fit.csv` in run_dir.
+    With `TRIPLES_ALONE` it has learned no reward, and plans after `Agent.aim` or `Agent.minimise`.
+    Else it learns reward, value and policy too, by the same losses as an agent that acts: nothing
+    keeps the policy near the data, whose actions should be many. Ten rows of diagnostics are
+    written to `fit.csv` in run_dir.
 
     Args:
         recorded: the spec of the environment in which the data set was recorded, if it is known.
@@ -89,10 +89,9 @@ class Fit(Training):
             recorded.check_same(spec, of="the data set")
         make(run_dir)
         super().__init__(config, run_dir, console, spec, [FitRecord(console)])
-        assert not self.agent.has_policy, "the data set has no rewards"
-        self.replay = _fill_replay(episodes, run_dir / "replay", spec)
-        seen = np.concatenate([e.observation for e in episodes])
-        self.learner.observe(torch.from_numpy(seen.astype(spec.observation.dtype, copy=False)))
+        rows = sum(len(e.observation) for e in episodes)
+        self.replay = Replay(run_dir / "replay", spec, 1, rows, slack=0)
+        fill(self.replay, self.learner, episodes, spec)
 
     @staticmethod
     def learning_seed(seed: int) -> int:
@@ -126,26 +125,5 @@ def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
     world = make_env(env)
     spec = EnvironmentSpec.of(world, env)
     world.close()
-    wanted = spec.observation.shape, (spec.action.size,)
-    if not episodes:
-        raise ValueError("expected a data set with at least one episode, got none")
-    for i, e in enumerate(episodes):
-        if (e.observation.shape[1:], e.action.shape[1:]) != wanted:
-            raise ValueError(
-                f"{env.id} has observations of {wanted[0]} and actions of {wanted[1]}; the data "
-                f"set has {e.observation.shape[1:]} and {e.action.shape[1:]}"
-            )
-        name = f"episode {i} of the data set"
-        check_episode(name, e.observation, e.action, e.reward, spec.action)
+    check_data(episodes, spec)
     return spec
-
-
-def _fill_replay(episodes: list[Episode], folder: Path, spec: EnvironmentSpec) -> Replay:
-    capacity = sum(len(e.observation) for e in episodes)
-    replay = Replay(folder, spec, 1, capacity, slack=0)
-    for e in episodes:
-        replay.begin(0, e.observation[0])
-        for i, a in enumerate(e.action):
-            last = i + 1 == len(e.action)
-            replay.add(0, a, 0.0, last and e.terminated, last, e.observation[i + 1])
-    return replay

@@ -35,6 +35,13 @@ def read_config(state: Mapping[str, Any]) -> RunConfig:
     return read_plain(state["config"])
 
 
+def config_of(path: Path) -> RunConfig:
+    """The configuration of a run's latest checkpoint. Raises as `load` does."""
+    found = checkpoint.find(path)
+    with reading(found):
+        return read_config(checkpoint.read(found)[1])
+
+
 def read_spec(state: Mapping[str, Any], config: RunConfig) -> EnvironmentSpec:
     """The spec in a checkpoint's state. Format 1 has two numbers in its place."""
     if "spec" in state:
@@ -118,6 +125,37 @@ def load_with_config(
         agent = Agent(config.agent, spec, execution)
         load_weights(agent, tensors)
     return agent, config
+
+
+def take_over(path: Path, config: RunConfig, agent: Agent, learner: Learner) -> None:
+    """Gives an agent and its learner, which are new, the weights of another run.
+
+    Raises:
+        ValueError: a run with other observations, actions or networks, or a damaged one.
+        FileNotFoundError: no run.
+    """
+    found = checkpoint.find(path)
+    with reading(found):
+        tensors, state = checkpoint.read(found)
+        before, spec = read_identity(state)
+    then, now = spec, agent.spec
+    for name, there, here in (
+        ("observations", then.observation.shape, now.observation.shape),
+        ("pictures", then.observation.pictures, now.observation.pictures),
+        ("kind of actions", then.action.kind, now.action.kind),
+        ("number of actions", then.action.size, now.action.size),
+        ("model", before.agent.model, config.agent.model),
+        ("heads", before.agent.heads, config.agent.heads),
+    ):  # fmt: skip
+        if there != here:
+            raise ValueError(
+                f"start_from={path}: expected a run with the same {name}, {here}, got {there}"
+            )
+    with reading(found):
+        load_weights(agent, tensors)
+        trained = under("learner.", tensors)  # ahead of what acts; of `fit` there is none
+        for name, part in (("model", learner.model), ("heads", learner.heads)):
+            part.load_state_dict(under(f"{name}.", trained) or under(f"{name}.", tensors))
 
 
 def read_identity(state: Mapping[str, Any]) -> tuple[RunConfig, EnvironmentSpec]:

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint, foreign, restore
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import CURVES, cut_back, mark
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import Listener
+from worldplan.agent.training.recorded import check_data, fill, read_data
 from worldplan.envs import EnvironmentFault, EnvironmentSpec
 
 
@@ -53,14 +55,43 @@ class Resumable(Training):
     def start(self, resume: bool) -> None:
         """Makes the folder with a checkpoint of step 0, or restores the latest one."""
         self.new = not resume
+        recorded: list[Episode] = []
         if self.new:
+            recorded = self._take_over()
             with run_folder.made_whole(self.run_dir) as draft:
                 restore.save_config(self.config, draft)
                 self.replay = self._open_replay(draft, resume=False)
+                if recorded:
+                    fill(self.replay, self.learner, recorded, self.agent.spec)
                 self.write(draft)
+            filled = self.replay.state()
         self.replay = self._open_replay(self.run_dir, resume=True)
         if resume:
             self._restore()
+        else:
+            self.replay.restore(filled)
+
+    def _take_over(self) -> list[Episode]:
+        """Weights of another run, and recorded episodes, that this run is to start with."""
+        c, spec = self.config, self.agent.spec
+        if c.start_from is not None:
+            restore.take_over(c.start_from, self.config, self.agent, self.learner)
+        if c.data is None:
+            return []
+        episodes, recorded = read_data(c.data)
+        check_data(episodes, spec)
+        if recorded is not None:
+            recorded.check_same(spec, of="the data set")
+        if c.replay.capacity is None:  # a resumed run does not read them again
+            rows = sum(len(e.observation) for e in episodes)
+            larger = c.replay.model_copy(update={"capacity": rows + self._capacity})
+            self.config = c.model_copy(update={"replay": larger})
+        return episodes
+
+    @property
+    def _capacity(self) -> int:
+        c = self.config
+        return c.replay.capacity or 2 * c.steps + 2 * c.num_envs
 
     def seconds(self) -> float:
         """Training time, with the time before a resume."""
@@ -176,7 +207,7 @@ class Resumable(Training):
             folder / "replay",
             self.agent.spec,
             c.num_envs,
-            capacity=c.replay.capacity or 2 * c.steps + 2 * c.num_envs,
+            capacity=self._capacity,
             slack=2 * between,
             recency=c.replay.recency,
             resume=resume,

@@ -73,11 +73,12 @@ class Trainer(Resumable):
         longest = self.env.max_episode_steps or NO_LIMIT
         super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners], longest)
         self.held_out = HeldOut(config, self.agent)
-        # Training begins with random actions.
+        # Training begins with random actions, unless something is known.
+        random = 0 if config.start_from else config.seed_steps
         self.actor = Switch(
             self.agent.actor("random", explore=True),
             self.agent.actor("planner", explore=True),
-            lambda: self.step < config.seed_steps,
+            lambda: self.step < random,
         )
         self.result: Evaluation | None = None
         self.start(resume)

@@ -37,7 +37,7 @@ def test_rows_say_what_the_classes_say(rows: dict[str, list[str]]) -> None:
     assert rows["seed"][1:3] == ["`0`", "whole number, ≥ 0, ≤ 4,294,967,295"]
     assert rows["eval_interval"][1] == ""  # it follows from steps
     assert rows["learner.tau"][1:] == ["`0.05`", "number, > 0, ≤ 1", "EMA rate of the value target"]
-    assert rows["env.observe"][2] == "`observation`, `state`"
+    assert rows["env.observe"][2] == "`observation`, `state`, `pixels`"
     assert rows["planner.horizon"][3] == "Steps planned ahead"
     assert rows["planner.risk"][1] == "`mean`"
 
