@@ -114,7 +114,7 @@ def shifted(x: Tensor, pictures: Layout, most: int, generator: torch.Generator |
     steps of a window move alike here, so that what moves within it can still be seen.
 
     Args:
-        x: observations (S, L, D).
+        x: observations (S, L, D), of any type.
     """
     moved = x.clone()
     for start, channels, height, width in pictures:
@@ -152,7 +152,7 @@ def make_encoder(
 
 
 def make_normaliser(observation: ObservationSpec) -> Normaliser:
-    """Statistics of the numbers in observations, and the fixed scale of pictures."""
+    """Statistics of observations, which know pictures from other numbers."""
     numbers = torch.from_numpy(observation.numbers) if observation.pictures else None
     return Normaliser(observation.size, numbers=numbers)
 

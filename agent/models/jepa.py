@@ -142,7 +142,12 @@ class JEPA(LearnedModel):
 
     def augment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         layout, most = self.spec.observation.pictures, self.config.pictures.shift
-        return shifted(x, layout, most, generator) if layout and most else x
+        if not (layout and most):
+            return x
+        # What stands still is the mean of the pictures: it stays where it is.
+        still = self.normaliser.shift.round() * self.normaliser.picture
+        moved = still + shifted(x - still, layout, most, generator)
+        return torch.where(self.normaliser.picture, moved.clamp(0, 255), moved).to(x.dtype)
 
     @staticmethod
     def _norm(c: JEPAConfig) -> nn.Module:

@@ -187,12 +187,17 @@ class TwoHot(nn.Module):
         return -(self.encode(value) * logits.log_softmax(-1)).sum(-1)
 
 
+_AT_ONCE = 2**24  # numbers that are added to the statistics at a time, as float64
+_SHADES = 32.0
+
+
 class Normaliser(nn.Module):
     """Running mean and standard deviation of observations, kept with the weights.
 
     Batches are merged as in Chan, Golub & LeVeque 1979. The unit and the origin of a dimension do
     not matter, as far as float32 can carry its values. A dimension that has been constant so far
-    is not scaled. Bytes of pictures go from 0 to 255 to -1 to 1, and have no statistics.
+    is not scaled. Of pictures the mean is taken off and no more, so that what moves stands out from
+    what does not; 32 of their 256 shades are 1.
     """
 
     count: Tensor
@@ -203,33 +208,34 @@ class Normaliser(nn.Module):
         """Of D = `size` dimensions; `numbers` (D,) bool: which are none of a picture's bytes."""
         super().__init__()
         self.clip = clip
-        known = size if numbers is None else int(numbers.sum())  # D, or less
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(known, dtype=torch.float64))
-        self.register_buffer("square", torch.zeros(known, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("square", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
-        indices = torch.arange(size) if numbers is None else numbers.nonzero().squeeze(-1)
-        self.register_buffer("numbers", indices, persistent=False)
-        if numbers is not None:
-            self.shift[~numbers] = self.scale[~numbers] = 127.5
+        picture = torch.zeros(size, dtype=torch.bool) if numbers is None else ~numbers
+        self.register_buffer("picture", picture, persistent=False)
 
     shift: Tensor
     scale: Tensor
-    numbers: Tensor  # indices of what has statistics
+    picture: Tensor  # (D,) whether it is a picture's
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Adds observations (B, D) to the statistics."""
-        x = x[:, self.numbers].to(torch.float64)
+        for rows in torch.split(x, max(1, _AT_ONCE // x.shape[1])):
+            self._add(rows.to(torch.float64))
+        self.shift.copy_(self.mean)
+        self.scale.copy_(torch.where(self.varies, self.std, 1.0))
+        self.scale[self.picture] = _SHADES
+
+    def _add(self, x: Tensor) -> None:
         batch = x.shape[0]
         delta = x.mean(0) - self.mean
         total = self.count + batch
         self.square += ((x - x.mean(0)) ** 2).sum(0) + delta**2 * self.count * batch / total
         self.mean += delta * batch / total
         self.count.copy_(total)
-        self.shift[self.numbers] = self.mean.float()
-        self.scale[self.numbers] = torch.where(self.varies, self.std, 1.0).float()
 
     @property
     def std(self) -> Tensor:

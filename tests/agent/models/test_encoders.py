@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from worldplan.agent.models import networks
 from worldplan.agent.models.autoregressive import AutoregressiveConfig
 from worldplan.agent.models.encoders import (
     PictureEncoder,
@@ -15,6 +16,7 @@ from worldplan.agent.models.encoders import (
     shifted,
 )
 from worldplan.agent.models.ensemble import EnsembleConfig
+from worldplan.agent.models.jepa import JEPA, JEPAConfig
 from worldplan.agent.models.registry import make_model
 from worldplan.envs import ActionSpec, EnvironmentSpec
 from worldplan.envs.spec import ObservationSpec
@@ -22,19 +24,49 @@ from worldplan.envs.spec import ObservationSpec
 # Two numbers, a picture (2, 8, 8), one more number.
 MIXED = ObservationSpec((131,), pictures=((2, 2, 8, 8),))
 SMALL = PicturesConfig(channels=(3, 4), kernels=(4, 2), strides=(2, 1))
+WIDE = PicturesConfig(channels=(2,), kernels=(3,), strides=(1,), shift=1)
+VECTOR = ObservationSpec((3,))
 
 
-def test_bytes_have_a_fixed_scale_and_numbers_their_own() -> None:
+def test_of_pictures_the_mean_is_taken_off_and_numbers_have_their_own_scale() -> None:
     normaliser = make_normaliser(MIXED)
     x = torch.randn(50, 131) * 3 + 5
     x[:, 2:130] = torch.randint(0, 256, (50, 128)).float()
+    x[:, 2] = 200  # never changes
     normaliser.update(x)
     y = normaliser(x)
-    torch.testing.assert_close(y[:, 2:130], x[:, 2:130] / 127.5 - 1)
+    pixels = x[:, 2:130]
+    torch.testing.assert_close(y[:, 2:130], (pixels - pixels.mean(0)) / 32)
+    assert not y[:, 2].any()
     numbers = y[:, [0, 1, 130]]
     torch.testing.assert_close(numbers.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(numbers.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
-    assert normaliser.mean.shape == (3,)
+
+
+def test_many_observations_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(50, 3)
+    whole, parts = make_normaliser(VECTOR), make_normaliser(VECTOR)
+    whole.update(x)
+    monkeypatch.setattr(networks, "_AT_ONCE", 21)
+    parts.update(x)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value)
+
+
+def test_only_what_moves_is_shifted() -> None:
+    """A dot on a striped floor: the stripes stay."""
+    spec = ObservationSpec((64,), "uint8", pictures=((0, 1, 8, 8),))
+    model = JEPA(JEPAConfig(pictures=WIDE), EnvironmentSpec(spec, ActionSpec(1)))
+    floor = torch.arange(8).remainder(2).mul(100).expand(8, 8).to(torch.uint8)
+    model.observe(floor.reshape(1, 64))
+    x = floor.repeat(40, 2, 1, 1)
+    x[:, :, 4, 4] += 50
+    moved = model.augment(x.view(40, 2, 64), torch.Generator().manual_seed(0)).view(40, 2, 8, 8)
+    assert moved.dtype == torch.uint8
+    away = moved.int() - floor.int()
+    assert (away.sum((2, 3)) == 50).all()
+    assert ((away == 0) | (away == 50)).all()
+    assert len({tuple(window[0].nonzero()[0].tolist()) for window in away}) == 9
 
 
 def test_the_encoder_reads_the_picture_where_it_is() -> None:
