@@ -22,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from worldplan.envs.actions import check_space
+from worldplan.envs.given import is_given, missing
 from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.physics import ObserveState
 from worldplan.envs.rendering import backend
@@ -118,6 +119,8 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 
 
 def _unknown(name: str) -> str:
+    if is_given(name):
+        return missing(name)
     said = f"no environment has the id {name!r}."
     module = module_of(name)
     if module is not None and module != "worldplan":  # whose own are known

@@ -7,13 +7,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from worldplan.agent.api.terminal import new_run_dir
 from worldplan.agent.commands.terminal import (
     EnvOption,
     Overrides,
     Task,
     at_work,
     console,
-    new_run_dir,
     task_names,
     task_settings,
     will_write,

@@ -16,7 +16,6 @@ from worldplan.agent.commands.terminal import (
     actor_name,
     at_work,
     console,
-    show_evaluation,
     subject,
     will_write,
 )
@@ -55,7 +54,7 @@ def evaluate(
         )  # fmt: skip
     world.close()
     sums = summary(result.returns, result.seeds)
-    show_evaluation(result, sums)
+    console.evaluation(result, sums)
     if out is not None:
         write_json(out, {"task": config.task, "actor": actor, **sums})
         console.print(f"written to {out}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,8 +12,6 @@ from worldplan.agent.commands.terminal import (
     Task,
     TrustOption,
     console,
-    new_run_dir,
-    show_evaluation,
     task_settings,
 )
 
@@ -36,57 +33,14 @@ def train(
     trust: TrustOption = False,
 ) -> None:
     """Train an agent on a task, then evaluate it and print where the results are."""
+    from worldplan.agent.api import run
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.config.reading import reading
-    from worldplan.agent.training import checkpoint
-    from worldplan.agent.training.restore import read_config
-    from worldplan.agent.training.trust import require
 
     if resume is None:
-        config = resolve(*task_settings(task, env, overrides))
-        with new_run_dir(config) as run_dir:
-            _train(config, run_dir, resume=False)
-    else:
-        if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
-            raise ValueError(
-                f"--resume takes the settings of the run; expected no others, got {given!r}"
-            )
-        if (resume / "state.json").is_file():
-            raise ValueError(
-                f"expected the run {resume.parent.parent} to resume, got a checkpoint of it"
-            )
-        with warnings.catch_warnings(action="ignore"):  # the trainer will warn
-            found = checkpoint.find(resume)
-            with reading(found):
-                _, state = checkpoint.read(found)
-                config = read_config(state)
-        require(config.env, resume, trust=trust, named=env)
-        _train(config, resume, resume=True)
-
-
-def _train(config: Any, run_dir: Path, *, resume: bool) -> None:
-    from worldplan.agent.evaluation.film import prepare_rendering
-    from worldplan.agent.training.trainer import Trainer
-
-    if config.video:
-        console.print(prepare_rendering())
-    console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
-    trainer = Trainer(config, run_dir, console, resume=resume)
-    result = trainer.run()
-    from worldplan.agent.evaluation.statistics import summary
-    from worldplan.agent.experiments.report.run_curve import plot_curve
-
-    show_evaluation(result, summary(result.returns, result.seeds))
-    plot_curve(run_dir)
-    why = "solved" if trainer.stop == "solved" else "done"
-    minutes = trainer.clock["total"] / 60
-    console.print(f"{why} after {trainer.step:,} steps and {minutes:.1f} minutes")
-    for name, path in (
-        ("checkpoint", run_dir / "checkpoints"),
-        ("learning curve", run_dir / "curve.png"),
-        ("its figures", run_dir / "curve.csv"),
-        ("result", run_dir / "result.json"),
-    ):
-        console.print(f"  {name:15} {path}")
-    console.print(f"  {'TensorBoard':15} tensorboard --logdir {run_dir / 'logs'}")
-    console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")
+        run.begin(resolve(*task_settings(task, env, overrides)), console)
+        return
+    if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
+        raise ValueError(
+            f"--resume takes the settings of the run; expected no others, got {given!r}"
+        )
+    run.go_on(resume, console, trust=trust, env=env)

@@ -19,7 +19,7 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import CURVES, cut_back, mark
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import Listener
-from worldplan.envs import EnvironmentFault, EnvironmentSpec
+from worldplan.envs import EnvironmentFault, EnvironmentSpec, is_given
 
 
 class Resumable(Training):
@@ -79,7 +79,8 @@ class Resumable(Training):
         if self.new and not self.step and not isinstance(error, KeyboardInterrupt):
             self.refused = True  # nothing is lost, and the name will be free again
             return
-        if self.unsaved and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
+        whole = self.unsaved and not self.signals.twice  # else an update may be half made
+        if whole and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
             try:
                 self.write(self.run_dir)
             except (OSError, FloatingPointError) as fault:
@@ -88,8 +89,13 @@ class Resumable(Training):
         error.add_note(
             f"the run is saved up to step {self.saved_step:,}"
             + (", and diverges again if it is resumed" if diverged else "")
-            + f"; resume by: worldplan train --resume {self.run_dir}"
+            + f"; resume by: {self._how_to_resume()}"
         )
+
+    def _how_to_resume(self) -> str:
+        if is_given(self.config.env.id):
+            return f"worldplan.train(FUNCTION, resume={str(self.run_dir)!r})"
+        return f"worldplan train --resume {self.run_dir}"
 
     def end(self) -> None:
         """Ends the listeners, and removes the folder of a run that was refused."""
