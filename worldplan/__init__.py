@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from worldplan.agent import Agent, load
     from worldplan.agent.api.train import train
+    from worldplan.agent.training.trained import TrainedAgent
     from worldplan.envs import make_env
 
 __version__ = importlib.metadata.version("worldplan")
-__all__ = ["Agent", "__version__", "load", "make_env", "train"]
+__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "train"]
 
 # Imported when first used: `import worldplan.planners` needs no simulator and no learner.
-_HOMES = {"Agent": "agent", "load": "agent", "make_env": "envs", "train": "agent.api.train"}
+_HOMES = {
+    "Agent": "agent",
+    "TrainedAgent": "agent.training.trained",
+    "load": "agent",
+    "make_env": "envs",
+    "train": "agent.api.train",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -54,7 +54,14 @@ def run_config(run_dir: Path) -> RunConfig:
     with warnings.catch_warnings(action="ignore"):  # the trainer will warn
         found = checkpoint.find(run_dir)
         with reading(found):
-            return read_config(checkpoint.read(found)[1])
+            _, state = checkpoint.read(found)
+            config = read_config(state)
+    if "optimizer" not in state:
+        raise ValueError(
+            f"{run_dir} holds an agent alone, of agent.save or `worldplan fit`; expected a training"
+            " run to resume"
+        )
+    return config
 
 
 def _carry_out(
@@ -73,10 +80,9 @@ def _carry_out(
     console.headed(config.task, f"  {config.env.id}  seed {config.seed}  -> {run_dir}")
     trainer = Trainer(config, run_dir, console, resume=resume, listeners=listeners)
     result = trainer.run()
-    from worldplan.agent.evaluation.statistics import summary
     from worldplan.agent.experiments.report.run_curve import plot_curve
 
-    console.evaluation(result, summary(result.returns, result.seeds))
+    console.evaluation(result, result.summary())
     plot_curve(run_dir)
     why = trainer.stop or "done"
     minutes = trainer.clock["total"] / 60

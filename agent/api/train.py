@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.api import run
 from worldplan.agent.api.terminal import Terminal
 from worldplan.agent.config.overrides import resolve
@@ -16,6 +15,7 @@ from worldplan.agent.training.events import Listener, Run
 from worldplan.agent.training.listeners.callbacks import as_listeners
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.signals import is_interactive
+from worldplan.agent.training.trained import TrainedAgent
 from worldplan.envs import given_env, is_given
 
 _OWN = "callbacks", "resume", "trust", "quiet"  # arguments that are no settings
@@ -29,7 +29,7 @@ def train(
     trust: bool = False,
     quiet: bool = False,
     **settings: Any,
-) -> Agent:
+) -> TrainedAgent:
     """Trains an agent, as the command `worldplan train` does, and returns it.
 
         agent = worldplan.train("inverted-pendulum", steps=5000, planner={"horizon": 5})

@@ -38,7 +38,6 @@ def evaluate(
     from worldplan.agent.data.atomic import write_json
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
-    from worldplan.agent.evaluation.statistics import summary
     from worldplan.envs import make_vector
 
     who = actor_name(actor)
@@ -53,7 +52,7 @@ def evaluate(
             longest=config.eval_max_steps,
         )  # fmt: skip
     world.close()
-    sums = summary(result.returns, result.seeds)
+    sums = result.summary()
     console.evaluation(result, sums)
     if out is not None:
         write_json(out, {"task": config.task, "actor": actor, **sums})

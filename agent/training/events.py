@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.evaluation.evaluate import Evaluation
+from worldplan.agent.training.trained import TrainedAgent
 
 
 class Run(Protocol):
@@ -24,7 +24,7 @@ class Run(Protocol):
 
     config: RunConfig
     run_dir: Path
-    agent: Agent
+    agent: TrainedAgent
     step: int  # decisions so far, over all environments
     stop: str | None  # set it to a reason to end the run after this step
 

@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.columns import check_episode
 from worldplan.agent.data.dataset import Episode
@@ -22,7 +21,7 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.disk.run_folder import let_go, make
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
-from worldplan.agent.training.restore import identity, save_config
+from worldplan.agent.training.trained import TrainedAgent, identity, save_config
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # settings of every fit
@@ -36,7 +35,7 @@ def fit(
     updates: int,
     console: Console,
     recorded: EnvironmentSpec | None = None,
-) -> Agent:
+) -> TrainedAgent:
     """Trains Enc and Pred on episodes, and writes a checkpoint for `load`.
 
     The agent has learned no reward: it plans after `Agent.aim` or `Agent.minimise`.
@@ -97,7 +96,7 @@ class Fit(Training):
     def learning_seed(seed: int) -> int:
         return seed
 
-    def run(self, updates: int) -> Agent:
+    def run(self, updates: int) -> TrainedAgent:
         """Makes `updates` gradient updates; returns the agent."""
         self.listeners.on_start(self)
         with Progress(console=self.console) as progress:

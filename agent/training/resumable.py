@@ -14,7 +14,7 @@ from torch import Tensor
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.replay import Replay
-from worldplan.agent.training import checkpoint, foreign, restore
+from worldplan.agent.training import checkpoint, foreign, restore, trained
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import CURVES, cut_back, mark
 from worldplan.agent.training.disk import run_folder
@@ -55,7 +55,7 @@ class Resumable(Training):
         self.new = not resume
         if self.new:
             with run_folder.made_whole(self.run_dir) as draft:
-                restore.save_config(self.config, draft)
+                trained.save_config(self.config, draft)
                 self.replay = self._open_replay(draft, resume=False)
                 self.write(draft)
         self.replay = self._open_replay(self.run_dir, resume=True)
@@ -115,7 +115,7 @@ class Resumable(Training):
         tensors["random.acting"] = self.acting.get_state()
         tensors["random.learning"] = self.learning.get_state()
         state = {
-            **restore.identity(self.config, self.agent.spec),
+            **trained.identity(self.config, self.agent.spec),
             "optimizer": optimizer,
             "sampling": checkpoint.rng_state(self.sampling),
             "replay": self.replay.state(),
