@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from worldplan.agent.api.train import train
     from worldplan.agent.training.trained import TrainedAgent
     from worldplan.envs import make_env
+    from worldplan.planners.alone import plan
 
 __version__ = importlib.metadata.version("worldplan")
-__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "train"]
+__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "plan", "train"]
 
 # Imported when first used: `import worldplan.planners` needs no simulator and no learner.
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "TrainedAgent": "agent.training.trained",
     "load": "agent",
     "make_env": "envs",
+    "plan": "planners.alone",
     "train": "agent.api.train",
 }
 
