@@ -34,6 +34,7 @@ from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPAConfig
+from worldplan.agent.models.networks import under
 from worldplan.agent.models.registry import ModelConfigUnion, make_model
 from worldplan.agent.models.world_model import LearnedModel
 from worldplan.envs import EnvironmentSpec
@@ -248,6 +249,10 @@ class Agent:
             return self
         return _rebuilt(*self.__reduce__()[1])
 
+    def again(self) -> Callable[..., Agent]:
+        """Makes another one, with other weights, of a spec and an `Execution`."""
+        return partial(Agent, self.config)
+
     def weights(self) -> dict[str, Tensor]:
         """Everything that acting needs, by name: of model, normaliser and heads."""
         found = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -267,7 +272,7 @@ class Agent:
         goal = self.controller.goal
         aim = None if goal is None else goal.cpu(), self.controller.objective
         here = (self._state, self._generator.get_state()) if self.device.type == "cpu" else None
-        return _rebuilt, (self.config, self.spec, tensors, aim, here)
+        return _rebuilt, (self.again(), self.spec, tensors, aim, here)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
         """As `__reduce__`, and on the same device."""
@@ -277,7 +282,7 @@ class Agent:
 
 
 def _rebuilt(
-    config: AgentConfig,
+    again: Callable[..., Agent],
     spec: EnvironmentSpec,
     tensors: dict[str, Tensor],
     aim: tuple[Tensor | None, Objective | None],
@@ -285,7 +290,7 @@ def _rebuilt(
     execution: Execution = Execution(),  # noqa: B008 (frozen)
 ) -> Agent:
     with torch.random.fork_rng(devices=[]):  # the first weights, which are replaced
-        agent = Agent(config, spec, execution)
+        agent = again(spec, execution)
     agent.load_weights(tensors)
     goal, agent.controller.objective = aim
     agent.controller.goal = None if goal is None else goal.to(agent.device)
@@ -293,8 +298,3 @@ def _rebuilt(
         agent._state = here[0]
         agent._generator.set_state(here[1])
     return agent
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names begin with a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -40,7 +40,7 @@ from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.evaluation.statistics import bootstrap_ci
 from worldplan.agent.experiments.figure import pyplot
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.agent.training.offline.fit import TRIPLES_ALONE, fit
 from worldplan.envs import EnvConfig, make_env, make_vector
 from worldplan.envs.tasks.rooms import DOOR, WALL
 

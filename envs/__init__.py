@@ -5,6 +5,7 @@ import worldplan.envs.rendering.backend  # noqa: F401 (before MuJoCo is imported
 # isort: split
 
 from worldplan.envs.actions import ActionSpec
+from worldplan.envs.given import given_env, is_given
 from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
@@ -22,7 +23,9 @@ __all__ = [
     "Simulator",
     "VectorEnv",
     "choose_backend",
+    "given_env",
     "goals_of",
+    "is_given",
     "make_env",
     "make_vector",
 ]

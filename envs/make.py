@@ -24,6 +24,7 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from worldplan.envs.actions import check_space
+from worldplan.envs.given import is_given, missing
 from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.parts import parts_of
 from worldplan.envs.physics import ObserveState
@@ -144,6 +145,8 @@ def _is_mujoco(spec: EnvSpec) -> bool:
 
 
 def _unknown(name: str) -> str:
+    if is_given(name):
+        return missing(name)
     said = f"no environment has the id {name!r}."
     module = module_of(name)
     if module is not None and module != "worldplan":  # whose own are known

@@ -7,12 +7,18 @@ from pydantic import Field
 from worldplan.planners.actions import ActionSpace, Box, Categorical
 from worldplan.planners.cem import CEM, CEMConfig
 from worldplan.planners.config import PlannerConfig
-from worldplan.planners.cost import ItemisedCost, TrajectoryCost
 from worldplan.planners.gradient import Gradient, GradientConfig
 from worldplan.planners.icem import ICEM, ICEMConfig
 from worldplan.planners.kinds import by_kind
 from worldplan.planners.mppi import MPPI, MPPIConfig
-from worldplan.planners.plan import Plan, PlanNoise, PlanState, PlanStats
+from worldplan.planners.plan import (
+    ItemisedCost,
+    Plan,
+    PlanNoise,
+    PlanState,
+    PlanStats,
+    TrajectoryCost,
+)
 from worldplan.planners.planner import Planner
 from worldplan.planners.random_shooting import RandomShooting, RandomShootingConfig
 from worldplan.planners.risk import RISKS, Risk, RiskMeasure

@@ -15,8 +15,14 @@ from torch import Tensor
 from worldplan.planners.actions import ActionSpace
 from worldplan.planners.candidates import Candidates
 from worldplan.planners.config import PlannerConfig
-from worldplan.planners.cost import ItemisedCost, TrajectoryCost
-from worldplan.planners.plan import Plan, PlanNoise, PlanState, PlanStats
+from worldplan.planners.plan import (
+    ItemisedCost,
+    Plan,
+    PlanNoise,
+    PlanState,
+    PlanStats,
+    TrajectoryCost,
+)
 
 C = TypeVar("C", bound=PlannerConfig)
 

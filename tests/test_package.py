@@ -20,8 +20,8 @@ MAY = {
 }
 # The floors of agent/, the uppermost first: imports only ever point down.
 FLOORS = (
-    *("commands", "experiments", "training", "evaluation", "config", "agent", "acting", "learning"),
-    *("models", "data"),
+    *("commands", "api", "experiments", "training", "evaluation", "config", "agent", "acting"),
+    *("learning", "models", "data"),
 )
 # Rooms that stand side by side on one floor, and may not know of each other.
 ROOMS = {"experiments": ("compare", "report", "imagine")}

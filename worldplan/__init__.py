@@ -2,7 +2,7 @@
 
     import worldplan
 
-    agent = worldplan.load("runs/X")
+    agent = worldplan.train("inverted-pendulum", steps=5000)  # or worldplan.load("runs/X")
     action = agent.act(observation)
 
 In a checkout the folders beside this file are links to the sources at its root.
@@ -16,13 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldplan.agent import Agent, load
+    from worldplan.agent.api.train import train
+    from worldplan.agent.training.trained import TrainedAgent
     from worldplan.envs import make_env
+    from worldplan.planners.alone import plan
 
 __version__ = importlib.metadata.version("worldplan")
-__all__ = ["Agent", "__version__", "load", "make_env"]
+__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "plan", "train"]
 
 # Imported when first used: `import worldplan.planners` needs no simulator and no learner.
-_HOMES = {"Agent": "agent", "load": "agent", "make_env": "envs"}
+_HOMES = {
+    "Agent": "agent",
+    "TrainedAgent": "agent.training.trained",
+    "load": "agent",
+    "make_env": "envs",
+    "plan": "planners.alone",
+    "train": "agent.api.train",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,13 +7,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from worldplan.agent.api.terminal import new_run_dir
 from worldplan.agent.commands.terminal import (
     EnvOption,
     Overrides,
     Task,
     at_work,
     console,
-    new_run_dir,
     task_names,
     task_settings,
     will_write,
@@ -71,9 +71,9 @@ def fit(
 ) -> None:
     """Train Enc and Pred from the triples (x, a, x') of a data set, without acting."""
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.training.fit import TRIPLES_ALONE
-    from worldplan.agent.training.fit import fit as train_model
-    from worldplan.agent.training.recorded import read_data
+    from worldplan.agent.training.offline.fit import TRIPLES_ALONE
+    from worldplan.agent.training.offline.fit import fit as train_model
+    from worldplan.agent.training.offline.recorded import read_data
     from worldplan.envs import make_vector
 
     task = words.pop(0) if env is None else None

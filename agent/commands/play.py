@@ -16,7 +16,6 @@ from worldplan.agent.commands.terminal import (
     actor_name,
     at_work,
     console,
-    show_evaluation,
     subject,
     will_write,
 )
@@ -39,7 +38,6 @@ def evaluate(
     from worldplan.agent.data.atomic import write_json
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.evaluate import evaluate as play
-    from worldplan.agent.evaluation.statistics import summary
     from worldplan.envs import make_vector
 
     who = actor_name(actor)
@@ -54,8 +52,8 @@ def evaluate(
             longest=config.eval_max_steps,
         )  # fmt: skip
     world.close()
-    sums = summary(result.returns, result.seeds)
-    show_evaluation(result, sums)
+    sums = result.summary()
+    console.evaluation(result, sums)
     if out is not None:
         write_json(out, {"task": config.task, "actor": actor, **sums})
         console.print(f"written to {out}")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from worldplan.agent.config.names import folder_name, one_of
+from worldplan.agent.api.terminal import Terminal
+from worldplan.agent.config.names import one_of
 from worldplan.agent.config.texts import visible
-from worldplan.agent.evaluation.shown import shown
 
 Overrides = Annotated[
     list[str] | None,
@@ -23,18 +20,6 @@ Overrides = Annotated[
         help="settings: steps=20000 seed=3 planner.horizon=5 ...", metavar="[KEY=VALUE]"
     ),
 ]
-
-
-class Terminal(Console):
-    """Shows texts as they are: no markup is read in them, and no control character acts."""
-
-    def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(visible(text), **{**how, "markup": False, "emoji": False})
-
-    def headed(self, head: str, rest: str) -> None:
-        """Prints a line that begins in bold."""
-        self.print(head, style="bold", end="")
-        self.print(rest)
 
 
 console = Terminal(soft_wrap=True)
@@ -90,35 +75,6 @@ def task_settings(
             f"{task}"
         )
     return load_preset(task), words
-
-
-@contextmanager
-def new_run_dir(config: Any) -> Iterator[Path]:
-    """The folder of a new run. No other process gets the same one by default.
-
-    Nothing is left of it if the run is refused within.
-
-    Raises:
-        FileExistsError: it holds a run already.
-    """
-    from worldplan.agent.training.disk.run_folder import give_back, holds_run, reserve
-
-    name = folder_name(config.task, str(config.seed), f"{datetime.now():%m%d-%H%M%S}")
-    if config.run_dir is None:
-        run_dir = reserve(Path("runs") / name)
-        try:
-            yield run_dir
-        except BaseException:
-            give_back(run_dir)
-            raise
-        return
-    run_dir = config.run_dir
-    if holds_run(run_dir):
-        resume = f"resume it by `worldplan train --resume {run_dir}`, or "
-        if (run_dir / "fit.csv").exists():
-            resume = ""  # a fit cannot be resumed
-        raise FileExistsError(f"{run_dir} already holds a run; {resume}choose another run_dir")
-    yield run_dir
 
 
 def will_write(file: Path | None, ending: str) -> None:
@@ -198,17 +154,3 @@ def actor_name(name: str) -> str:
     from worldplan.agent.agent import ACTORS
 
     return one_of("actor", name, ACTORS)
-
-
-def show_evaluation(result: Any, sums: dict[str, Any]) -> None:
-    """Prints an evaluation."""
-    low, high = sums["ci95"]
-    mean, iqm, std = (shown(sums[name]) for name in ("mean", "iqm", "std"))
-    returns = " ".join(f"{shown(r)}" for r in result.returns)
-    console.print(
-        f"{result.actor}: mean return {mean}  "
-        f"(95% interval {shown(low)} to {shown(high)}, IQM {iqm}, std {std}, "
-        f"{len(result.returns)} held-out episodes, {np.mean(result.lengths):.0f} steps each, "
-        f"{1e3 * result.seconds / max(1, result.lengths.max()):.1f} ms a decision for all)"
-    )
-    console.print(f"returns: {returns}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -24,8 +25,14 @@ from worldplan.agent.models.world_model import ModelConfig
 _FAMILY: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfigUnion)
 
 
-def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+def resolve(
+    base: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """Merges dotted `key=value` overrides onto base and validates the whole.
+
+    `settings` are the same from Python: `{"planner.horizon": 5}` or `{"planner": {"horizon": 5}}`.
 
     `planner.x` is short for `agent.planner.x`; likewise model, heads, learner. Where an override
     asks for another kind, what base sets for its own kind alone is left out. What a `size` that is
@@ -37,6 +44,7 @@ def resolve(base: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig
             a value of the wrong type or out of range.
     """
     given = [_parse(override) for override in overrides]
+    given += [(_spelt_out(key), _plain(value)) for key, value in dotted(settings or {})]
     for size in [value for key, value in given if key == "size"][-1:]:
         base = _merge(base, list(dotted(of_size(str(size)))))
     content = _merge(base, given)
@@ -112,15 +120,25 @@ def _parse(override: str) -> tuple[str, Any]:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ValueError(f"expected KEY=VALUE, got {shown}; for example: seed=3")
-    if key.split(".")[0] in AgentConfig.model_fields or f"agent.{key}" in RENAMED:
-        key = f"agent.{key}"
-    key = present_name(key)
+    key = _spelt_out(key)
     try:
         parsed = OmegaConf.create(f"value: {value}" if value else "value: ''")
         assert isinstance(parsed, DictConfig)
         return key, parsed.value
     except Exception as error:
         raise ValueError(f"cannot read the value in {shown}: {one_line(error)}") from error
+
+
+def _spelt_out(key: str) -> str:
+    """The whole name of a setting, as it is now."""
+    if key.split(".")[0] in AgentConfig.model_fields or f"agent.{key}" in RENAMED:
+        key = f"agent.{key}"
+    return present_name(key)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _leave_out(merged: DictConfig, path: str, kind: Any) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+import gymnasium as gym
 from omegaconf import OmegaConf
+
+from worldplan.envs import given_env
 
 _ABOUT = "description", "suite", "needs"  # what a preset says of its task, besides settings
 _NEEDS = {"dm_control": "dm-control"}  # extras, by suite
@@ -85,6 +89,25 @@ def of_environment(env_id: str) -> dict[str, Any]:
     if not (resources.files("worldplan.configs") / f"suite-{suite}.yaml").is_file():
         suite = "gymnasium"
     return _with_suite(env_id, {"suite": suite, "env": {"id": env_id}})
+
+
+def of_task(given: object) -> dict[str, Any]:
+    """Settings of a preset, a Gymnasium id, an environment, or a function that makes one.
+
+    A text is a preset if one has that name, and otherwise an id if it looks like one.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if isinstance(given, str):
+        is_id = ":" in given or "/" in given or re.search(r"-v\d+$", given) or given in gym.registry
+        if is_id and given not in tasks():
+            return of_environment(given)
+        return load_preset(given)
+    env = given_env(given)
+    found = of_environment(env.id)
+    # What is only the default does not stand above the suite.
+    return {**found, "env": {**found["env"], **env.model_dump(exclude_unset=True)}}
 
 
 def _with_suite(task: str, preset: dict[str, Any]) -> dict[str, Any]:

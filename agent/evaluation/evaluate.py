@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from worldplan.agent.acting.actors import Actor
 from worldplan.agent.acting.rollout import Reset, rollout
 from worldplan.agent.agent import Agent
+from worldplan.agent.evaluation.statistics import summary
 from worldplan.envs import VectorEnv
 
 NO_LIMIT = 1000  # decisions of an episode where the environment has no time limit
@@ -37,6 +38,10 @@ class Evaluation:
     realised: NDArray[np.float64]  # (B,) discounted return
     plan_returns: NDArray[np.float64]  # (T, B) that each plan predicted; NaN without a plan
     rewards: NDArray[np.float64]  # (T, B)
+
+    def summary(self) -> dict[str, Any]:
+        """Mean, interval and more of the returns, as JSON: see `statistics.summary`."""
+        return summary(self.returns, self.seeds)
 
 
 def evaluate(

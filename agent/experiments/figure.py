@@ -16,6 +16,13 @@ def plain(text: str) -> str:
     return visible(text).replace("$", r"\$")
 
 
+def new_figure(**how: Any) -> Any:
+    """A figure to draw to a file. Where pyplot draws, as in a notebook, stays as it is."""
+    from matplotlib.figure import Figure  # slow to import, so not above
+
+    return Figure(**how)
+
+
 def pyplot() -> Any:
     """Matplotlib's pyplot, drawing to files: no display is needed. Slow to import, so not above."""
     import matplotlib

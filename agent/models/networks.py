@@ -266,3 +266,8 @@ def update_ema(followers: nn.Module, leaders: nn.Module, rate: float) -> None:
     """Exponential moving average (EMA): followers = (1 - rate) * followers + rate * leaders."""
     update = get_ema_multi_avg_fn(1 - rate)  # type: ignore[no-untyped-call]
     update(list(followers.parameters()), list(leaders.parameters()), None)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.config import memory
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved
@@ -22,6 +21,7 @@ from worldplan.agent.learning.compiling import resolve
 from worldplan.agent.models.networks import not_finite
 from worldplan.agent.training.events import Listener, Listeners
 from worldplan.agent.training.signals import Signals
+from worldplan.agent.training.trained import TrainedAgent
 from worldplan.agent.training.trust import allow
 from worldplan.envs import EnvironmentSpec
 
@@ -62,7 +62,7 @@ class Training:
         memory.require(config, spec, execution.device, plans=plans, training=True)
         console.print(note)
         torch.manual_seed(config.seed)
-        self.agent = Agent(config.agent, spec, execution)
+        self.agent = TrainedAgent(config, spec, execution)
         self.learner = self.agent.make_learner()
         # Separate generators: acting does not change the random numbers of learning.
         self.learning = self.agent.generator(self.learning_seed(config.seed))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.evaluation.evaluate import Evaluation
+from worldplan.agent.training.trained import TrainedAgent
 
 
 class Run(Protocol):
@@ -24,7 +24,7 @@ class Run(Protocol):
 
     config: RunConfig
     run_dir: Path
-    agent: Agent
+    agent: TrainedAgent
     step: int  # decisions so far, over all environments
     stop: str | None  # set it to a reason to end the run after this step
 
@@ -77,11 +77,13 @@ class CheckpointEvent:
 class Listener:
     """Base of listeners: override the methods of the events you need. `run` is the run.
 
-    Methods are called in the training process, between its steps. An exception ends the run; it
-    is saved up to that step.
+    Methods are called in the training process, between its steps. Where one returns False, the run
+    ends after that step, as if it had set `run.stop`. An exception ends the run; it is saved up to
+    that step.
     """
 
     run: Run
+    name: str = ""  # in messages; default: that of its class
     # Whether a signal waits for its methods. Others are left by KeyboardInterrupt.
     returns_soon: ClassVar[bool] = False
 
@@ -89,15 +91,15 @@ class Listener:
         """Before the first step, also of a resumed run."""
         self.run = run
 
-    def on_step(self, event: StepEvent) -> None: ...
+    def on_step(self, event: StepEvent) -> bool | None: ...
 
-    def on_episode(self, event: EpisodeEvent) -> None: ...
+    def on_episode(self, event: EpisodeEvent) -> bool | None: ...
 
-    def on_update(self, event: UpdateEvent) -> None: ...
+    def on_update(self, event: UpdateEvent) -> bool | None: ...
 
-    def on_evaluation(self, event: EvaluationEvent) -> None: ...
+    def on_evaluation(self, event: EvaluationEvent) -> bool | None: ...
 
-    def on_checkpoint(self, event: CheckpointEvent) -> None: ...
+    def on_checkpoint(self, event: CheckpointEvent) -> bool | None: ...
 
     def on_warning(self, text: str) -> None: ...
 
@@ -117,6 +119,7 @@ class Listeners(Listener):
         self.started: list[Listener] = []
 
     def on_start(self, run: Run) -> None:
+        self.run = run
         for listener in self.all:
             self._tell(listener, "on_start", run)
             self.started.append(listener)
@@ -150,4 +153,6 @@ class Listeners(Listener):
 
     def _tell(self, listener: Listener, method: str, *event: Any) -> None:
         with nullcontext() if listener.returns_soon else self.guard():
-            getattr(listener, method)(*event)
+            answer = getattr(listener, method)(*event)
+        if answer is False:
+            self.run.stop = f"stopped by {listener.name or type(listener).__name__}"

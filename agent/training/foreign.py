@@ -19,6 +19,7 @@ _CALLERS = {
     "agent/acting/objective.py": "the cost given to Agent.minimise",
     "agent/data/minari.py": "Minari",
     "agent/training/events.py": "a listener",
+    "agent/training/listeners/callbacks.py": "a callback",
     "agent/training/listeners": "a logger",
 }
 

@@ -10,24 +10,19 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from worldplan.agent.agent import Agent, under
+from worldplan.agent.agent import Agent
 from worldplan.agent.config import memory
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.config.saved import check_saved, plain, read_plain, to_yaml
+from worldplan.agent.config.saved import read_plain
 from worldplan.agent.config.texts import one_line
-from worldplan.agent.data.atomic import write_text
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
-from worldplan.agent.models.networks import not_finite
+from worldplan.agent.models.networks import not_finite, under
 from worldplan.agent.training import checkpoint
+from worldplan.agent.training.trained import TrainedAgent
 from worldplan.agent.training.trust import require
 from worldplan.envs import EnvironmentSpec, make_env
-
-
-def identity(config: RunConfig, spec: EnvironmentSpec) -> dict[str, Any]:
-    """Configuration and spec, from which the agent of a checkpoint is made, as JSON."""
-    return {"config": plain(config), "spec": spec.to_json()}
 
 
 def read_config(state: Mapping[str, Any]) -> RunConfig:
@@ -78,7 +73,7 @@ def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
 
 def load(
     path: str | Path, *, compiled: bool = False, device: Device = "auto", trust: bool = False
-) -> Agent:
+) -> TrainedAgent:
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
         agent = load("runs/cheetah-run-0")
@@ -88,7 +83,8 @@ def load(
     numbers, unless the model is a simulator, which makes its environment: see `trust.require`.
 
     Args:
-        trust: makes a simulator's environment whatever module or file it names.
+        trust: its environment may be made, whatever module or file it names: by a simulator, and by
+            `evaluate`.
 
     Raises:
         ValueError, FileNotFoundError: not a run, with the runs nearby; a damaged one; or an
@@ -105,7 +101,7 @@ def load_with_config(
     trust: bool = False,
     plays: bool = False,
     env: str | None = None,
-) -> tuple[Agent, RunConfig]:
+) -> tuple[TrainedAgent, RunConfig]:
     """As `load`; also returns the run's resolved configuration.
 
     Args:
@@ -118,11 +114,11 @@ def load_with_config(
         config, spec = read_identity(state)
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, device)
-    if plays or not config.agent.model.learns:  # then the model makes it, to copy it
+    if plays or trust or not config.agent.model.learns:  # then the model makes it, to copy it
         require(config.env, path, trust=trust, named=env)
     memory.require(config, spec, execution.device, plans=1)
     with reading(found):
-        agent = Agent(config.agent, spec, execution)
+        agent = TrainedAgent(config, spec, execution)
         load_weights(agent, tensors)
     return agent, config
 
@@ -159,7 +155,7 @@ def take_over(path: Path, config: RunConfig, agent: Agent, learner: Learner) -> 
 
 
 def read_identity(state: Mapping[str, Any]) -> tuple[RunConfig, EnvironmentSpec]:
-    """Inverse of `identity`."""
+    """Inverse of `trained.identity`."""
     config = read_config(state)
     return config, read_spec(state, config)
 
@@ -185,7 +181,7 @@ def read_counters(
     return found
 
 
-def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
+def make_agent(config: RunConfig, *, compiled: bool = False) -> TrainedAgent:
     """A new, untrained agent; for a family that learns nothing it is complete."""
     world = make_env(config.env)
     spec = EnvironmentSpec.of(world, config.env)
@@ -193,7 +189,7 @@ def make_agent(config: RunConfig, *, compiled: bool = False) -> Agent:
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
     memory.require(config, spec, execution.device, plans=1)
-    return Agent(config.agent, spec, execution)
+    return TrainedAgent(config, spec, execution)
 
 
 def same_config(config: RunConfig, run_dir: Path) -> bool:
@@ -214,10 +210,3 @@ def same_config(config: RunConfig, run_dir: Path) -> bool:
             "settings, or choose another --out"
         )
     return True
-
-
-def save_config(config: RunConfig, run_dir: Path) -> None:
-    """Writes the run's `config.yaml`. Raises ValueError if it would be read otherwise."""
-    check_saved(config)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "config.yaml", to_yaml(config))

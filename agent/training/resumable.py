@@ -15,13 +15,13 @@ from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
-from worldplan.agent.training import checkpoint, foreign, restore
+from worldplan.agent.training import checkpoint, foreign, restore, trained
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import CURVES, cut_back, mark
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import Listener
-from worldplan.agent.training.recorded import check_data, fill, read_data
-from worldplan.envs import EnvironmentFault, EnvironmentSpec
+from worldplan.agent.training.offline.recorded import check_data, fill, read_data
+from worldplan.envs import EnvironmentFault, EnvironmentSpec, is_given
 
 
 class Resumable(Training):
@@ -59,7 +59,7 @@ class Resumable(Training):
         if self.new:
             recorded = self._take_over()
             with run_folder.made_whole(self.run_dir) as draft:
-                restore.save_config(self.config, draft)
+                trained.save_config(self.config, draft)
                 self.replay = self._open_replay(draft, resume=False)
                 if recorded:
                     fill(self.replay, self.learner, recorded, self.agent.spec)
@@ -110,7 +110,8 @@ class Resumable(Training):
         if self.new and not self.step and not isinstance(error, KeyboardInterrupt):
             self.refused = True  # nothing is lost, and the name will be free again
             return
-        if self.unsaved and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
+        whole = self.unsaved and not self.signals.twice  # else an update may be half made
+        if whole and (elsewhere or isinstance(error, KeyboardInterrupt | EnvironmentFault)):
             try:
                 self.write(self.run_dir)
             except (OSError, FloatingPointError) as fault:
@@ -119,8 +120,13 @@ class Resumable(Training):
         error.add_note(
             f"the run is saved up to step {self.saved_step:,}"
             + (", and diverges again if it is resumed" if diverged else "")
-            + f"; resume by: worldplan train --resume {self.run_dir}"
+            + f"; resume by: {self._how_to_resume()}"
         )
+
+    def _how_to_resume(self) -> str:
+        if is_given(self.config.env.id):
+            return f"worldplan.train(FUNCTION, resume={str(self.run_dir)!r})"
+        return f"worldplan train --resume {self.run_dir}"
 
     def end(self) -> None:
         """Ends the listeners, and removes the folder of a run that was refused."""
@@ -140,7 +146,7 @@ class Resumable(Training):
         tensors["random.acting"] = self.acting.get_state()
         tensors["random.learning"] = self.learning.get_state()
         state = {
-            **restore.identity(self.config, self.agent.spec),
+            **trained.identity(self.config, self.agent.spec),
             "optimizer": optimizer,
             "sampling": checkpoint.rng_state(self.sampling),
             "replay": self.replay.state(),

@@ -22,7 +22,6 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
-from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
@@ -247,7 +246,7 @@ class Trainer(Resumable):
         report = {
             "task": c.task, "seed": c.seed, "step": self.step,
             "frames": self.step * c.env.action_repeat, "solved": self.stop == "solved",
-            **summary(result.returns, result.seeds), **times,
+            **result.summary(), **times,
         }  # fmt: skip
         write_json(self.run_dir / "result.json", report)
         return result

@@ -22,10 +22,10 @@ from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.training import checkpoint
-from worldplan.agent.training import fit as fitting
 from worldplan.agent.training.disk import manifest, run_folder
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
 from worldplan.agent.training.held_out import HeldOut
+from worldplan.agent.training.offline import fit as fitting
+from worldplan.agent.training.offline.fit import TRIPLES_ALONE, fit
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
 

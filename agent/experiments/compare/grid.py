@@ -19,7 +19,8 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare import trial
 from worldplan.agent.experiments.compare.trial import MEASURES
 from worldplan.agent.experiments.pool import Job
-from worldplan.agent.training.restore import same_config, save_config
+from worldplan.agent.training.restore import same_config
+from worldplan.agent.training.trained import save_config
 
 # What each family of world models sets. All other settings are the same for all families.
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -6,18 +6,18 @@ import math
 from pathlib import Path
 
 from worldplan.agent.data.atomic import written_whole
-from worldplan.agent.experiments.figure import plain, pyplot
+from worldplan.agent.experiments.figure import new_figure, plain
 from worldplan.agent.training.curve import read_curve
 
 
 def plot_curve(run_dir: Path) -> Path | None:
     """Draws `curve.csv` and `episodes.csv` of a run to `curve.png`; None without a curve."""
-    plt = pyplot()
     curve = read_curve(run_dir / "curve.csv") if (run_dir / "curve.csv").exists() else []
     if not curve:
         return None
     episodes = read_curve(run_dir / "episodes.csv")
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = new_figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(
         [e["step"] for e in episodes], [e["return"] for e in episodes],
         ".", color="0.75", markersize=3, label="while exploring, each episode",
@@ -36,5 +36,4 @@ def plot_curve(run_dir: Path) -> Path | None:
     path = run_dir / "curve.png"
     with written_whole(path) as draft:
         figure.savefig(draft, dpi=120)
-    plt.close(figure)
     return path

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from tests.helpers.commands import run
 from tests.helpers.settings import SMALL
+from worldplan.agent.api.terminal import Terminal
 from worldplan.agent.commands.errors import guarded, plainly
 from worldplan.agent.commands.main import app
-from worldplan.agent.commands.terminal import Terminal
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.training.checkpoint import find
 

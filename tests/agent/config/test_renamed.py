@@ -5,7 +5,8 @@ import pytest
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.renamed import RENAMED, modernised
 from worldplan.agent.config.saved import plain
-from worldplan.agent.training.restore import identity, read_config, read_spec
+from worldplan.agent.training.restore import read_config, read_spec
+from worldplan.agent.training.trained import identity
 from worldplan.envs import EnvironmentSpec
 
 BASE = {"task": "toy", "env": {"id": "Pendulum-v1"}}

@@ -16,7 +16,8 @@ from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved
 from worldplan.agent.training import checkpoint
-from worldplan.agent.training.restore import identity, load_with_config, save_config
+from worldplan.agent.training.restore import load_with_config
+from worldplan.agent.training.trained import identity, save_config
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, EnvironmentSpec
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.dataset import Episode, read_dataset, read_spec, write_dataset
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.agent.training.offline.fit import TRIPLES_ALONE, fit
 from worldplan.envs import EnvironmentSpec, make_env
 
 LENGTHS = 4, 3, 6

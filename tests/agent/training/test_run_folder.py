@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worldplan.agent.commands import terminal
-from worldplan.agent.commands.terminal import new_run_dir
+from worldplan.agent.api import terminal
+from worldplan.agent.api.terminal import new_run_dir
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.trainer import Trainer

@@ -109,3 +109,20 @@ def test_forked_processes_have_the_usual_signals() -> None:
     command = [sys.executable, "-c", LOAD + FORKS, signals.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def test_where_somebody_types_the_second_signal_leaves_the_process_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(signals, "_ONE_EVENT", 0.0)
+    before = signal.set_wakeup_fd(-1)  # a notebook has its own
+    with Signals() as caught:
+        assert signal.set_wakeup_fd(-1) == -1
+        os.kill(os.getpid(), signal.SIGINT)
+        assert caught.received == "SIGINT"
+        assert not caught.twice
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert caught.twice
+    signal.set_wakeup_fd(before)

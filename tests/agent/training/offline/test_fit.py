@@ -22,7 +22,7 @@ from worldplan.agent.data.minari import minari_spec, read_minari
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.training.curve import read_curve
-from worldplan.agent.training.fit import TRIPLES_ALONE, Fit, fit
+from worldplan.agent.training.offline.fit import TRIPLES_ALONE, Fit, fit
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, make_vector
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
@@ -19,8 +18,8 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.disk.run_folder import let_go, make
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
-from worldplan.agent.training.recorded import check_data, fill
-from worldplan.agent.training.restore import identity, save_config
+from worldplan.agent.training.offline.recorded import check_data, fill
+from worldplan.agent.training.trained import TrainedAgent, identity, save_config
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # where no reward is learned
@@ -34,7 +33,7 @@ def fit(
     updates: int,
     console: Console,
     recorded: EnvironmentSpec | None = None,
-) -> Agent:
+) -> TrainedAgent:
     """Trains an agent on episodes, and writes a checkpoint for `load`.
 
     With `TRIPLES_ALONE` it has learned no reward, and plans after `Agent.aim` or `Agent.minimise`.
@@ -97,7 +96,7 @@ class Fit(Training):
     def learning_seed(seed: int) -> int:
         return seed
 
-    def run(self, updates: int) -> Agent:
+    def run(self, updates: int) -> TrainedAgent:
         """Makes `updates` gradient updates; returns the agent."""
         self.listeners.on_start(self)
         with Progress(console=self.console) as progress:

@@ -17,7 +17,7 @@ from worldplan.agent.data.dataset import write_dataset
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.training.checkpoint import find, read
-from worldplan.agent.training.fit import fit
+from worldplan.agent.training.offline.fit import fit
 from worldplan.agent.training.restore import config_of
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env, make_vector

@@ -1,0 +1,1 @@
+"""What one calls from Python, and what the commands share with it."""
