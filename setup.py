@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-FOLDERS = ("agent", "planners", "envs", "configs")
+FOLDERS = ("agent", "planners", "envs", "configs", "demos")
 found = find_packages(include=[pattern for name in FOLDERS for pattern in (name, f"{name}.*")])
 
 setup(

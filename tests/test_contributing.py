@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.settings import SMALL
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("agent", "planners", "envs", "configs", "worldplan", "tests", "pyproject.toml")
+COPIED = ("agent", "planners", "envs", "configs", "demos", "worldplan", "tests", "pyproject.toml")
 RUN = ["train", "--env", "toy_envs:ToyPoint-v0", "steps=60", *SMALL]
 
 PLANNER = """

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("agent", "planners", "envs", "configs")
+FOLDERS = ("agent", "planners", "envs", "configs", "demos")
 # What each folder may import besides the standard library and itself; None: anything declared.
 MAY = {
     "planners": {"torch", "pydantic"},
     "envs": {"gymnasium", "mujoco", "PIL", "numpy", "pydantic", "shimmy", "dm_control"},
     "configs": set[str](),
+    "demos": set[str](),
     "worldplan": set[str](),
 }
 # The floors of agent/, the uppermost first: imports only ever point down.

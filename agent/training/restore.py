@@ -19,7 +19,7 @@ from worldplan.agent.config.texts import one_line
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
 from worldplan.agent.models.networks import not_finite, under
-from worldplan.agent.training import checkpoint
+from worldplan.agent.training import checkpoint, hub
 from worldplan.agent.training.trained import TrainedAgent
 from worldplan.agent.training.trust import require
 from worldplan.envs import EnvironmentSpec, make_env
@@ -76,6 +76,9 @@ def load(
 ) -> TrainedAgent:
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
+    Also `hf://USER/NAME[@REVISION]` of the Hugging Face Hub (extra `hub`), and `demo:TASK`, which
+    comes with worldplan.
+
         agent = load("runs/cheetah-run-0")
         action = agent.act(observation)  # of `make_env(config.env)`
 
@@ -108,7 +111,7 @@ def load_with_config(
         plays: the environment is to be made, and must be trusted, whatever the model is.
         env: the environment's id, if the user gave it again; see `trust.require`.
     """
-    found = checkpoint.find(Path(path))
+    found = checkpoint.find(hub.local(path))
     with reading(found):
         tensors, state = checkpoint.read(found)
         config, spec = read_identity(state)

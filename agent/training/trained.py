@@ -147,6 +147,12 @@ class TrainedAgent(Agent):
         checkpoint.save(folder, 0, self.weights(), identity(self.run, self.spec), keep=1)
         return folder
 
+    def push_to_hub(self, repo: str, *, private: bool = False, token: str | None = None) -> str:
+        """Uploads the agent with a model card to the Hugging Face Hub; see `hub.push`."""
+        from worldplan.agent.training import hub
+
+        return hub.push(self, repo, private=private, token=token)
+
     def _elsewhere(self, task: object) -> EnvConfig:
         if isinstance(task, EnvConfig):
             return task

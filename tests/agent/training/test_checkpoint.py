@@ -277,7 +277,7 @@ def test_nothing_in_the_package_can_unpickle() -> None:
     forbidden = re.compile(r"import pickle|allow_pickle=True|torch\.(load|save)\b|joblib|dill\b")
     files = [
         file
-        for name in ("agent", "planners", "envs", "configs")
+        for name in ("agent", "planners", "envs", "configs", "demos")
         for file in (ROOT / name).rglob("*.py")
     ]
     assert len(files) > 4

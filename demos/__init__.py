@@ -1,0 +1,1 @@
+"""Small trained agents: `worldplan.load("demo:hopper")`. Made by `benchmarks/demos.py`."""
