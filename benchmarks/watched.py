@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from worldplan.envs import VectorEnv
+from worldplan.envs import SyncVectorEnv
 from worldplan.envs.actions import Array
 from worldplan.envs.physics import physics_of
-from worldplan.envs.vector import Mask, Seeds
+from worldplan.envs.vector.vector_env import Mask, Seeds
 
 
-class Watched(VectorEnv):
+class Watched(SyncVectorEnv):
     """Since the reset: `seen`, all observations (B, D), and `places`, MuJoCo's first two positions
     (B, 2)."""
 

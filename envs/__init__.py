@@ -10,7 +10,7 @@ from worldplan.envs.make import make_env, make_vector
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.simulate import Simulated, Simulator
 from worldplan.envs.spec import EnvConfig, EnvironmentSpec, ObservationSpec
-from worldplan.envs.vector import VectorEnv, goals_of
+from worldplan.envs.vector.vector_env import SyncVectorEnv, VectorEnv, goals_of
 from worldplan.envs.wrappers import EnvironmentFault
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ObservationSpec",
     "Simulated",
     "Simulator",
+    "SyncVectorEnv",
     "VectorEnv",
     "choose_backend",
     "given_env",

@@ -33,7 +33,8 @@ from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame
 from worldplan.envs.spec import EnvConfig
-from worldplan.envs.vector import VectorEnv
+from worldplan.envs.vector.vector_env import SyncVectorEnv, VectorEnv
+from worldplan.envs.vector.workers import AsyncVectorEnv
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
@@ -87,14 +88,17 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
 
 
 def make_vector(config: EnvConfig, num_envs: int) -> VectorEnv:
-    """Makes `num_envs` copies of one environment.
+    """Makes `num_envs` copies of one environment, which step in `config.workers` processes.
 
     Raises:
         ValueError: num_envs is below 1, or as `make_env`.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    return VectorEnv([make_env(config) for _ in range(num_envs)], config)
+    workers = min(config.workers, num_envs)
+    if workers > 1:
+        return AsyncVectorEnv(config, num_envs, workers)
+    return SyncVectorEnv([make_env(config) for _ in range(num_envs)], config)
 
 
 def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:

@@ -42,6 +42,9 @@ class EnvConfig(BaseModel):
     """Height and width of pictures in observations; those of other sizes are resized."""
     frame_stack: int = Field(default=1, ge=1, le=64)
     """The last observations in one, as pictures do not show how fast things move."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """Processes in which several environments step; 0 or 1: in this one. It pays where a step takes
+    milliseconds. Results are the same."""
 
     @field_validator("kwargs")
     @classmethod

@@ -25,7 +25,7 @@ from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.evaluation.evaluate import NO_LIMIT
-from worldplan.envs import EnvConfig, VectorEnv, choose_backend, make_env
+from worldplan.envs import EnvConfig, SyncVectorEnv, choose_backend, make_env
 from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.frames import enlarged, rendered
 from worldplan.envs.wrappers import FlatEnv
@@ -134,7 +134,7 @@ def film_episode(
     """
     world = make_env(env, render_mode="rgb_array" if video else None)
     who = agent.actor(actor) if isinstance(actor, str) else actor
-    vector = VectorEnv([world], env)
+    vector = SyncVectorEnv([world], env)
     events: Iterable[Reset | Step] = rollout(who, vector, [seed], agent.generator(seed))
     events = islice(events, 1 + (longest or vector.max_episode_steps or NO_LIMIT))
     try:

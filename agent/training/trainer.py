@@ -119,6 +119,8 @@ class Trainer(Resumable):
                 self.rescue(error)
                 raise
             finally:
+                self.env.close()  # processes too, if there are some
+                self.held_out.env.close()
                 self.end()
 
     def _collect(self) -> None:

@@ -38,6 +38,9 @@ def check(words: list[str]) -> None:
 
 def check_settings(name: str, given: dict[str, Any]) -> None:
     if name in ("train", "collect") and given.get("resume") is None:
+        of_another = given.get("start") is not None  # run's task, if no other is given
+        if of_another and "=" in (given["task"] or "="):
+            given = {**given, "env": "Hopper-v5", "task": None}
         if given["task"] or given["env"] != "Hopper-v5":
             resolve(*task_settings(given["task"], given["env"], given["overrides"]))
     elif name == "fit":

@@ -23,7 +23,7 @@ from worldplan.envs import (
     EnvConfig,
     EnvironmentSpec,
     ObservationSpec,
-    VectorEnv,
+    SyncVectorEnv,
     make_env,
     make_vector,
 )
@@ -171,6 +171,6 @@ def test_copies_that_differ_are_refused() -> None:
             patch.setattr(Changing, "now", AS_TRAINED | change)
             other = make_env(CONFIG)
         with pytest.raises(ValueError, match=said.replace("in training", "in its first copy")):
-            VectorEnv([first, other], CONFIG)
+            SyncVectorEnv([first, other], CONFIG)
     with pytest.raises(ValueError, match=r"an environment of worldplan.make_env, which takes"):
-        VectorEnv([gym.make("toy/Changing-v0")])
+        SyncVectorEnv([gym.make("toy/Changing-v0")])

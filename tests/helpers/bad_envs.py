@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -39,3 +40,34 @@ class Bad(Point):
 
 
 gym.register("ToyBad-v0", entry_point="bad_envs:Bad")
+
+
+class Broken(Exception):
+    """With more arguments than it keeps, as some simulators' errors."""
+
+    def __init__(self, part: str, code: int) -> None:
+        super().__init__(f"{part} broke with {code}")
+        self.part, self.code = part, code
+
+
+class Moody(Point):
+    """A point that never ends, and misbehaves where the action says so."""
+
+    def step(self, action: np.ndarray) -> Step:
+        match round(float(action[0]), 1):
+            case 0.2:
+                raise Broken("the joint", 7)
+            case 0.3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case 0.4:
+                time.sleep(60)
+            case 0.5:
+                warnings.warn("it is getting hot", stacklevel=1)
+            case 0.6:
+                print("said by the environment")
+            case 0.7:
+                raise SystemExit("enough")
+        return np.zeros(2, np.float32), 0.0, False, False, {"pid": os.getpid()}
+
+
+gym.register("ToyMoody-v0", entry_point="bad_envs:Moody")

@@ -22,7 +22,7 @@ from worldplan.agent.agent import Agent
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.probe import Probe, fit_probe
 from worldplan.agent.experiments.imagine.pictures import Sight
-from worldplan.envs import EnvConfig, VectorEnv, make_env
+from worldplan.envs import EnvConfig, SyncVectorEnv, make_env
 from worldplan.envs.physics import physics_of
 from worldplan.envs.pose import PoseCode
 from worldplan.envs.wrappers import FlatEnv
@@ -142,7 +142,7 @@ def play(
     who = agent.actor(actor)
     if passive is not None:
         who = Switch(who, agent.actor("zero"), lambda: done < passive)
-    events = rollout(who, VectorEnv(worlds), seeds, agent.generator(seeds[0]))
+    events = rollout(who, SyncVectorEnv(worlds), seeds, agent.generator(seeds[0]))
     for event in islice(events, 1 + steps):
         active = event.mask if isinstance(event, Reset) else event.active
         for i in np.flatnonzero(active).tolist():

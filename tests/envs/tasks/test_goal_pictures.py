@@ -9,7 +9,7 @@ import pytest
 
 from worldplan.envs import EnvConfig, make_env
 from worldplan.envs.physics import physics_of
-from worldplan.envs.vector import goals_of
+from worldplan.envs.vector.vector_env import goals_of
 
 pytestmark = pytest.mark.skipif("MUJOCO_GL" not in os.environ, reason="nothing renders here")
 TASKS = ["worldplan/TwoRooms-v0", "worldplan/Reach-v0"]

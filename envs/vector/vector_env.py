@@ -3,6 +3,7 @@
 Shapes: B environments, D observation, A action.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ from worldplan.envs.wrappers import FlatEnv
 
 Mask = NDArray[np.bool_]
 Seeds = Sequence[int] | NDArray[np.integer[Any]]
+Outcome = tuple[Array, Mask, Mask]
+"""Rewards (B,), terminated (B,), truncated (B,)."""
 
 
-class VectorEnv:
+class VectorEnv(ABC):
     """B environments that are stepped together, for a planner that makes B plans at once.
 
     Gymnasium's own vector environments step every copy at every call. Evaluation has to leave out
@@ -27,21 +30,17 @@ class VectorEnv:
     simulates in one step of its own; None if unknown.
     """
 
-    def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
-        """Takes environments that `make_env` made, by `config` if it is given.
-
-        Raises:
-            ValueError: others, or copies whose spaces differ.
-        """
-        self._envs = list(envs)
-        self.num_envs = len(self._envs)
-        self.spec = EnvironmentSpec.of(self._envs[0], config)
-        for env in self._envs[1:]:
-            self.spec.check_same(EnvironmentSpec.of(env, config), of="its first copy")
-        self.max_episode_steps: int | None = self._envs[0].get_wrapper_attr("max_episode_steps")
-        self.seconds_per_frame: float | None = self._envs[0].metadata.get("seconds_per_frame")
+    def __init__(
+        self,
+        num_envs: int,
+        spec: EnvironmentSpec,
+        max_episode_steps: int | None = None,
+        seconds_per_frame: float | None = None,
+    ) -> None:
+        self.num_envs, self.spec = num_envs, spec
+        self.max_episode_steps, self.seconds_per_frame = max_episode_steps, seconds_per_frame
         self._observations: Array = np.zeros(
-            (self.num_envs, *self.spec.observation.shape), self.spec.observation.dtype
+            (num_envs, *spec.observation.shape), spec.observation.dtype
         )
 
     def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
@@ -60,8 +59,7 @@ class VectorEnv:
         mask = self._mask(mask)
         if len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, one per environment: got {seeds}")
-        for i in np.flatnonzero(mask).tolist():
-            self._observations[i], _ = self._envs[i].reset(seed=int(seeds[i]))
+        self._reset([int(seed) for seed in seeds], mask)
         return self._observations.copy()
 
     def step(self, actions: Array, active: Mask | None = None) -> tuple[Array, Array, Mask, Mask]:
@@ -84,29 +82,74 @@ class VectorEnv:
         expected = (self.num_envs, self.spec.action.size)
         if np.shape(actions) != expected:
             raise ValueError(f"expected actions of shape {expected}, got {np.shape(actions)}")
-        rewards = np.zeros(self.num_envs, np.float32)
-        terminated = np.zeros(self.num_envs, np.bool_)
-        truncated = np.zeros(self.num_envs, np.bool_)
-        for i in np.flatnonzero(active).tolist():
-            # A copy, because some environments store the action that they get.
-            action = np.array(actions[i], np.float32)
-            observation, reward, terminated[i], truncated[i], _ = self._envs[i].step(action)
-            self._observations[i], rewards[i] = observation, reward
-        return self._observations.copy(), rewards, terminated, truncated
+        outcome = self._step(np.asarray(actions, np.float32), active)
+        return self._observations.copy(), *outcome
 
+    @abstractmethod
     def goals(self) -> Array | None:
         """Goal observations (B, D) of the current episodes; None if the task has no goals."""
-        return goals_of(self._envs)
 
+    @abstractmethod
     def close(self) -> None:
-        for env in self._envs:
-            env.close()
+        """Frees what the environments hold."""
+
+    @abstractmethod
+    def _reset(self, seeds: list[int], mask: Mask) -> None:
+        """`reset`; sets the observations where the mask is true."""
+
+    @abstractmethod
+    def _step(self, actions: Array, active: Mask) -> Outcome:
+        """`step`; sets the observations of those that are active."""
+
+    def _nothing(self) -> Outcome:
+        """The outcome of a step in which no environment is active."""
+        over = np.zeros((2, self.num_envs), np.bool_)
+        return np.zeros(self.num_envs, np.float32), over[0], over[1]
 
     def _mask(self, mask: Mask | None) -> Mask:
         mask = np.ones(self.num_envs, np.bool_) if mask is None else np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
             raise ValueError(f"expected a boolean mask of shape ({self.num_envs},), got {mask!r}")
         return mask
+
+
+class SyncVectorEnv(VectorEnv):
+    """Environments in this process, one stepped after the other."""
+
+    def __init__(self, envs: Sequence[FlatEnv], config: EnvConfig | None = None) -> None:
+        """Takes environments that `make_env` made, by `config` if it is given.
+
+        Raises:
+            ValueError: others, or copies whose spaces differ.
+        """
+        self._envs = list(envs)
+        first = self._envs[0]
+        spec = EnvironmentSpec.of(first, config)
+        for env in self._envs[1:]:
+            spec.check_same(EnvironmentSpec.of(env, config), of="its first copy")
+        seconds = first.metadata.get("seconds_per_frame")
+        super().__init__(len(envs), spec, first.get_wrapper_attr("max_episode_steps"), seconds)
+
+    def goals(self) -> Array | None:
+        return goals_of(self._envs)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+    def _reset(self, seeds: list[int], mask: Mask) -> None:
+        for i in np.flatnonzero(mask).tolist():
+            self._observations[i], _ = self._envs[i].reset(seed=seeds[i])
+
+    def _step(self, actions: Array, active: Mask) -> Outcome:
+        rewards, terminated, truncated = self._nothing()
+        for i in np.flatnonzero(active).tolist():
+            # A copy, because some environments store the action that they get.
+            observation, reward, terminated[i], truncated[i], _ = self._envs[i].step(
+                actions[i].copy()
+            )
+            self._observations[i], rewards[i] = observation, reward
+        return rewards, terminated, truncated
 
 
 def goals_of(envs: Sequence[FlatEnv]) -> Array | None:
