@@ -194,6 +194,8 @@ def observe_pictures(env: gym.Env[Any, Any], rendered: bool, side: int, stack: i
     goals = env.has_wrapper_attr("goal_observation")
     if rendered:
         _limit_shadows(env)
+        env.reset(seed=0)  # Gymnasium's camera looks at where bodies are at the first frame
+        env.render()
         env = AddRenderObservation(env)
         _rendered.add(env)
         _close_at_exit()

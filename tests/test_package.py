@@ -14,7 +14,17 @@ FOLDERS = ("agent", "planners", "envs", "configs", "demos")
 # What each folder may import besides the standard library and itself; None: anything declared.
 MAY = {
     "planners": {"torch", "pydantic"},
-    "envs": {"gymnasium", "mujoco", "PIL", "cloudpickle", "tblib", "numpy", "pydantic", "shimmy", "dm_control"},
+    "envs": {
+        "gymnasium",
+        "mujoco",
+        "PIL",
+        "cloudpickle",
+        "tblib",
+        "numpy",
+        "pydantic",
+        "shimmy",
+        "dm_control",
+    },
     "configs": set[str](),
     "demos": set[str](),
     "worldplan": set[str](),

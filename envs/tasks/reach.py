@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 0.02  # m between the tip and its position at the goal; the arm is 0.21 m long
 TORQUE = 0.25  # of Reacher's torque, which at full size turns the arm 30 times a second
 
-_ABOVE = {"trackbodyid": 0, "distance": 0.6, "elevation": -90.0, "azimuth": 90.0}
+_ABOVE = {"lookat": np.zeros(3), "distance": 0.6, "elevation": -90.0, "azimuth": 90.0}
 
 
 class Reach(ReacherEnv):

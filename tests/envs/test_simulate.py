@@ -25,7 +25,7 @@ AT_THE_REWARD: dict[str, tuple[list[float], list[float]]] = {
 
 
 def config(name: str) -> EnvConfig:
-    made = EnvConfig(**preset(name)["env"], observe="state")
+    made = EnvConfig(**{**preset(name)["env"], "observe": "state"})
     return made.model_copy(update={"action_repeat": 1}) if made.id in STALE else made
 
 
@@ -53,6 +53,7 @@ def lists() -> tuple[list[Any], ...]:
 NO_MUJOCO = "acrobot", "cartpole", "lunar-lander", "mountain-car"
 LEFT_OUT = (
     *("acrobot-swingup", "gusts", "hopper-hop", "quadruped-walk", "reach", "two-rooms"),
+    *("reach-pixels", "two-rooms-pixels", "cartpole-swingup-pixels"),
     *NO_MUJOCO,
 )
 

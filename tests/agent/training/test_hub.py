@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import run
-from tests.helpers.hub_server import hub_server
+from tests.helpers.servers.hub import hub_server
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.training import hub
 from worldplan.agent.training.restore import load
