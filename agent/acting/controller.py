@@ -49,11 +49,15 @@ class Controller:
         # What the user asks for in place of it: see `Agent.aim` and `Agent.minimise`.
         self.goal: Tensor | None = None
         self.objective: Objective | None = None
-        self.device = device = execution.device
+        self.device = execution.device
+        self.prepare(execution)
+
+    def prepare(self, execution: Execution) -> None:
+        """From now on decisions run as `execution` says, on the same device."""
+        device, precision, planner = self.device, execution.plan_precision, self.planner
         # A decision is compiled whole, unless its loop must look at a clock or at gradients: then
         # what it calls is. Into a simulator, which has no heads, the compiler cannot see.
-        compiled = execution.compiled and heads is not None and not model.unrolls
-        precision = execution.plan_precision
+        compiled = execution.compiled and self.heads is not None and not self.model.unrolls
         whole = compiled and planner.config.deadline_ms is None and not planner.differentiates
         self._whole = prepare(self.decide, whole, precision, device, wrapped=True)
         self._plainly = prepare(self.decide, False, precision, device)

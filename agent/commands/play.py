@@ -37,19 +37,24 @@ def evaluate(
     from worldplan.agent.config import memory
     from worldplan.agent.data.atomic import write_json
     from worldplan.agent.data.seeds import held_out_seeds
+    from worldplan.agent.evaluation.evaluate import NO_LIMIT
     from worldplan.agent.evaluation.evaluate import evaluate as play
+    from worldplan.agent.training.compiled.playing import compile_to_play
     from worldplan.envs import make_vector
 
     who = actor_name(actor)
     will_write(out, ".json")
-    agent, config = subject(run, settings, compiled=True, trust=trust, env=env)
+    agent, config = subject(run, settings, trust=trust, env=env)
     memory.require(config, agent.spec, agent.device, plans=episodes)
     world = make_vector(config.env, episodes)
+    longest = config.eval_max_steps or world.max_episode_steps or NO_LIMIT
+    if who == "planner" and compile_to_play(agent, config.compile, episodes * longest):
+        console.print("compiles first: minutes, or seconds if done before")
     with at_work() as say:
         result = play(
             agent, world, held_out_seeds(episodes), who,
             watch=lambda step: say(f"{actor}, {episodes} episodes, step {step}"),
-            longest=config.eval_max_steps,
+            longest=longest,
         )  # fmt: skip
     world.close()
     sums = result.summary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,23 @@ console = Terminal(soft_wrap=True)
 
 @contextmanager
 def at_work() -> Iterator[Callable[[str], None]]:
-    """Shows a line that what is given replaces, as long as the work goes on."""
-    with console.status("") as status:
-        yield lambda line: status.update(Text(visible(line)))
+    """Shows a line that what is given replaces, as long as the work goes on.
+
+    Where a line cannot be replaced, the latest one is printed now and then.
+    """
+    from worldplan.agent.evaluation.ticking import Ticking
+
+    if console.is_interactive:
+        with console.status("") as status:
+            yield lambda line: status.update(Text(visible(line)))
+        return
+    said = deque([""], maxlen=1)
+    ticking = Ticking(lambda: console.print(said[0]))
+    ticking.start()
+    try:
+        yield said.append
+    finally:
+        ticking.stop()
 
 
 def task_names(incomplete: str) -> list[str]:
@@ -117,7 +132,6 @@ def subject(
     run: str,
     settings: list[str] | None,
     *,
-    compiled: bool = False,
     trust: bool = False,
     env: str | None = None,
 ) -> tuple[Any, Any]:
@@ -137,7 +151,7 @@ def subject(
         if settings:
             given = " ".join(settings)
             raise ValueError(f"{run} has its own settings; expected no others, got {given!r}")
-        return load_with_config(run, compiled=compiled, trust=trust, plays=True, env=env)
+        return load_with_config(run, trust=trust, plays=True, env=env)
     if env is not None:
         raise ValueError(f"{run} is a task and has its environment; expected no --env, got {env!r}")
     config = resolve(load_preset(run), settings or [])
@@ -146,7 +160,7 @@ def subject(
             f"{run} is a task, and model.kind={config.agent.model.kind} must be trained for it; "
             f"expected the folder of a run, made by `worldplan train {run}`"
         )
-    return make_agent(config, compiled=compiled), config
+    return make_agent(config), config
 
 
 def actor_name(name: str) -> str:

@@ -71,7 +71,18 @@ class RunConfig(BaseModel):
     device: Device = Field(
         default="auto", description="auto: CUDA if available, else the CPU; cuda:1 is the second"
     )
-    compile: Compile = Field(default="auto", description="torch.compile of the hot functions")
+    compile: Compile = Field(
+        default="auto",
+        description="torch.compile of the hot functions; auto: where the run is long enough to pay "
+        "for it, after its beginning; on: from its first step",
+    )
+    compile_after: int = Field(
+        default=2000,
+        ge=0,
+        le=1_000_000_000,
+        description="compile=auto: decisions (of `fit`: updates) before compiled code takes over, "
+        "in runs at least five times as long; with threads=1 it does so at the start",
+    )
     update_precision: Precision = Field(
         default="auto",
         description="of matrix products in updates; auto: the faster one on this machine",

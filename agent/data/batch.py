@@ -26,6 +26,20 @@ class Batch:
     terminated: Tensor  # (S, before + H), 1 where the task terminated, not where it was truncated
     valid: Tensor  # (S, before + H), whether the transition exists and is of the same episode
 
+    @classmethod
+    def blank(
+        cls, windows: int, before: int, after: int, observation: tuple[int, ...], action: int
+    ) -> Batch:
+        """Zeros, laid out as the windows that a replay samples."""
+        steps = (windows, before + after)
+        return cls(
+            torch.zeros(windows, before + after + 1, *observation),
+            torch.zeros(*steps, action),
+            torch.zeros(steps),
+            torch.zeros(steps),
+            torch.ones(steps, dtype=torch.bool),
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))

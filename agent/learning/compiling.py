@@ -55,24 +55,27 @@ def resolve(
         ValueError: compile "on" where it cannot be done, or a device that is not there.
     """
     place = find_device(device)
-    obstacle = None if compile_ == "off" else _obstacle()
-    if compile_ == "on" and obstacle:
-        raise ValueError(f"compile=on cannot be done: {obstacle}; expected compile=auto or off")
-    compiled = compile_ != "off" and obstacle is None
+    why_not = None if compile_ == "off" else obstacle()
+    if compile_ == "on" and why_not:
+        raise ValueError(f"compile=on cannot be done: {why_not}; expected compile=auto or off")
+    compiled = compile_ != "off" and why_not is None
     if compiled:
         note = "torch.compile on: the first minutes go into compiling, later runs reuse it"
     elif compile_ == "off":
         note = "torch.compile off: as asked"
     else:
-        note = f"torch.compile off: {obstacle}; runs slower, learns the same"
+        note = f"torch.compile off: {why_not}; runs slower, learns the same"
     execution = Execution(
         place, compiled, _dtype(update_precision, place), _dtype(plan_precision, place)
     )
-    names = [
-        str(d).removeprefix("torch.")
-        for d in (execution.update_precision, execution.plan_precision)
-    ]
-    return execution, f"device {place}; {note}; updates in {names[0]}, plans in {names[1]}"
+    return execution, say(execution, note)
+
+
+def say(execution: Execution, note: str) -> str:
+    """One line for the user: device, a note about compiling, precisions."""
+    dtypes = execution.update_precision, execution.plan_precision
+    update, plan = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+    return f"device {execution.device}; {note}; updates in {update}, plans in {plan}"
 
 
 def find_device(name: Device) -> torch.device:
@@ -165,11 +168,18 @@ def mending(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def no_compiler() -> str | None:
+    """What is missing, if it is seen without a trial, which takes some seconds; or None."""
+    if any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+        return None
+    return "no C++ compiler found (on Debian: apt-get install g++)"
+
+
 @cache
-def _obstacle() -> str | None:
+def obstacle() -> str | None:
     """Why compiling is not possible here, or None."""
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
-        return "no C++ compiler found (on Debian: apt-get install g++)"
+    if missing := no_compiler():
+        return missing
     try:  # it may lack headers, or be another than the one that PyTorch asks for
         mending(torch.compile(torch.sin))(torch.zeros(8))
     except RuntimeError as error:

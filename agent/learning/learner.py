@@ -117,6 +117,10 @@ class Learner:
         self._imagine_step = frozen(imagine_step, self.model)
         self._outcomes = frozen(Heads.outcomes, self.heads)
         self._values = frozen(Heads.values, self.heads)
+        self.prepare(execution)
+
+    def prepare(self, execution: Execution) -> None:
+        """From now on updates run as `execution` says, on the same device."""
         self._losses = prepare(
             self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
         )
@@ -162,6 +166,13 @@ class Learner:
                 update_ema(acting, trained, rate)
         self.updates += 1
         return metrics
+
+    def rehearse(self, batch: Batch) -> None:
+        """Computes loss and gradient and forgets them: what has to be compiled is compiled now."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        noise = self._noise(batch.reward.shape[0], generator)
+        self._losses(batch.to(self.device), self.value_scale, noise)[0].backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad()
 
     def losses(
         self,

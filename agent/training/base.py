@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,10 @@ from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.evaluation.calibration import band_coverage
 from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
-from worldplan.agent.learning.compiling import resolve
+from worldplan.agent.learning.compiling import Compile, resolve, say
 from worldplan.agent.models.networks import not_finite
+from worldplan.agent.training.compiled.schedule import schedule
+from worldplan.agent.training.compiled.takeover import Takeover
 from worldplan.agent.training.events import Listener, Listeners
 from worldplan.agent.training.signals import Signals
 from worldplan.agent.training.trained import TrainedAgent
@@ -43,7 +47,10 @@ class Training:
         console: Console,
         spec: EnvironmentSpec,
         listeners: Iterable[Listener],
+        length: int,
+        plans: Sequence[int] = (),
     ) -> None:
+        """Makes the agent of a run of `length` steps, in which it decides for `plans` at once."""
         model = config.agent.model
         if not model.learns:
             raise ValueError(
@@ -55,12 +62,12 @@ class Training:
         self.config, self.run_dir, self.console = config, run_dir, console
         if config.threads:
             torch.set_num_threads(config.threads)
-        execution, note = resolve(
-            config.compile, config.update_precision, config.plan_precision, config.device
-        )
-        plans = max(config.num_envs, config.eval_episodes, config.final_episodes)
-        memory.require(config, spec, execution.device, plans=plans, training=True)
-        console.print(note)
+        how: Compile = "on" if config.compile == "on" else "off"  # it is refused here
+        execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
+        execution = replace(execution, compiled=False)  # until the takeover
+        memory.require(config, spec, execution.device, plans=max(plans, default=1), training=True)
+        compiled = schedule(config, length, torch.get_num_threads())
+        console.print(say(execution, compiled.note))
         torch.manual_seed(config.seed)
         self.agent = TrainedAgent(config, spec, execution)
         self.learner = self.agent.make_learner()
@@ -69,9 +76,27 @@ class Training:
         self.sampling = np.random.default_rng(config.seed)
         self.signals = Signals()
         self.listeners = Listeners(listeners, self.signals.interruptible)
+        self.takeover = Takeover(
+            compiled, config, (self.agent, self.learner), plans, self._compiling, console.print,
+        )  # fmt: skip
         self.step = 0
         self.stop: str | None = None
+        self.doing = ""
         self.collapsed = False
+
+    @contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Tells listeners what takes longer than a step."""
+        self.doing, before = doing, self.doing
+        try:
+            yield
+        finally:
+            self.doing = before
+
+    @contextmanager
+    def _compiling(self) -> Iterator[None]:
+        with self.busy("compiling"), self.signals.interruptible():
+            yield
 
     @staticmethod
     def learning_seed(seed: int) -> int:

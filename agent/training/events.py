@@ -27,6 +27,7 @@ class Run(Protocol):
     agent: TrainedAgent
     step: int  # decisions so far, over all environments
     stop: str | None  # set it to a reason to end the run after this step
+    doing: str  # what takes longer than a step right now; "" if nothing does
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,9 @@ def load(
     numbers, unless the model is a simulator, which makes its environment: see `trust.require`.
 
     Args:
+        compiled: a decision takes a third of the time, after a minute or more that its first one
+            takes (seconds if the same agent was compiled before): for a controller that runs long.
+            The run's setting compile=off, and a machine without a compiler, leave it as it is.
         trust: its environment may be made, whatever module or file it names: by a simulator, and by
             `evaluate`.
 
@@ -184,13 +187,12 @@ def read_counters(
     return found
 
 
-def make_agent(config: RunConfig, *, compiled: bool = False) -> TrainedAgent:
+def make_agent(config: RunConfig) -> TrainedAgent:
     """A new, untrained agent; for a family that learns nothing it is complete."""
     world = make_env(config.env)
     spec = EnvironmentSpec.of(world, config.env)
     world.close()
-    how = config.compile if compiled else "off"
-    execution, _ = resolve(how, config.update_precision, config.plan_precision, config.device)
+    execution, _ = resolve("off", config.update_precision, config.plan_precision, config.device)
     memory.require(config, spec, execution.device, plans=1)
     return TrainedAgent(config, spec, execution)
 

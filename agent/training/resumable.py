@@ -40,7 +40,8 @@ class Resumable(Training):
         listeners: Iterable[Listener],
         longest: int,
     ) -> None:
-        super().__init__(config, run_dir, console, spec, listeners)
+        plans = config.num_envs, config.eval_episodes, config.final_episodes
+        super().__init__(config, run_dir, console, spec, listeners, config.steps, plans)
         self.patience = config.num_envs * longest  # steps
         self.acting = self.agent.generator(config.seed)
         self.episode = 0  # number of the next one

@@ -38,6 +38,7 @@ from worldplan.agent.training.listeners.tensorboard import TensorBoard
 from worldplan.agent.training.resumable import Resumable
 from worldplan.envs import make_vector
 
+_MANY = 50  # updates at once, which take longer than a step
 # Seconds that a decision lasts: so few that one action changes little; in the presets, at least.
 _SHORT, _USUAL = 0.015, 0.03
 
@@ -108,9 +109,10 @@ class Trainer(Resumable):
             KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP was received.
         """
         self.began = time.perf_counter() - self.clock["total"]
-        with run_folder.held(self.run_dir), self.signals:
+        with run_folder.held(self.run_dir), self.signals, self.takeover:
             try:
                 self.listeners.on_start(self)
+                self.takeover.reach(self.step)
                 while not self.over:
                     self._collect()
                 self.clock["total"] = self.seconds()
@@ -141,6 +143,7 @@ class Trainer(Resumable):
             self.learner.observe_rewards(torch.from_numpy(event.reward))
             before = self.step
             self._count(event)  # from here on the step is whole: a resumed run has it
+            self.takeover.reach(self.step)  # before the updates of this step, as after a resume
             metrics = self._update()
             returns += event.reward
             lengths += 1
@@ -202,8 +205,13 @@ class Trainer(Resumable):
         began = time.perf_counter()
         metrics: dict[str, Tensor] = {}
         while self.updates_due >= 1 and not self.signals.received:
+            if self.updates_due >= _MANY:
+                self.doing = (
+                    f"learning from the random start: {self.updates_due:,.0f} updates to go"
+                )
             metrics = self.update()
             self.updates_due -= 1
+        self.doing = ""
         self.clock["update"] += time.perf_counter() - began
         return metrics
 
@@ -225,12 +233,14 @@ class Trainer(Resumable):
         """Evaluates: one row of the learning curve."""
         c = self.config
         began = time.perf_counter()
-        with self.signals.interruptible():  # left without a row; a resumed run evaluates again
+        # Left without a row by a signal; a resumed run evaluates again.
+        with self.signals.interruptible(), self.busy(f"evaluates on {_episodes(c.eval_episodes)}"):
             heads = self.diagnose_heads(self.step) if self.agent.has_policy else {}
             event = self.held_out.evaluate(self.step, heads)
             solved = c.solved is not None and event.planner.returns.min() >= c.solved
             if solved:  # a few good episodes may be chance: the final evaluation must agree
-                self.result = self.held_out.final()
+                with self.busy(f"seems solved: confirms it on {_episodes(c.final_episodes)}"):
+                    self.result = self.held_out.final()
                 solved = self.result.returns.min() >= c.solved
         self.evaluation_due = False
         self.stop = "solved" if solved else self.stop
@@ -241,7 +251,7 @@ class Trainer(Resumable):
     def _finish(self) -> Evaluation:
         """Makes the final evaluation, on more episodes, and writes `result.json`."""
         c = self.config
-        with self.signals.interruptible():
+        with self.signals.interruptible(), self.busy(f"evaluates on {_episodes(c.final_episodes)}"):
             result = self.result if self.stop == "solved" else None
             result = result or self.held_out.final()
         times = {f"{name}_seconds": round(spent, 1) for name, spent in self.clock.items()}
@@ -256,3 +266,7 @@ class Trainer(Resumable):
     def _save(self) -> None:
         path = self.write(self.run_dir)
         self.listeners.on_checkpoint(CheckpointEvent(self.step, path))
+
+
+def _episodes(count: int) -> str:
+    return f"{count:,} held-out episode{'s' if count > 1 else ''}"

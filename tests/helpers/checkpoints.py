@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save
 
+from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.disk import manifest
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two runs are at the same point, bit for bit."""
+    (one, state), (other, state_too) = (read(find(path)) for path in (first, second))
+    tensors = one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    names = ("counters", "sampling", "replay")
+    return tensors and all(state[name] == state_too[name] for name in names)
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -21,6 +21,7 @@ from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
 from worldplan.agent.evaluation.statistics import summary
 from worldplan.agent.experiments.compare.measure import measure
+from worldplan.agent.training.compiled.schedule import schedule
 from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import load_with_config, make_agent
 from worldplan.agent.training.trainer import Trainer
@@ -34,7 +35,9 @@ def trained(config: RunConfig, run_dir: Path, console: Console) -> Agent:
     if not config.agent.model.learns:
         return _evaluated(config, run_dir)
     if (run_dir / "result.json").exists():
-        agent, _ = load_with_config(run_dir, compiled=True)
+        # As it was at the end of training.
+        compiled = schedule(config, config.steps, torch.get_num_threads()).at is not None
+        agent, _ = load_with_config(run_dir, compiled=compiled)
         return agent
     trainer = Trainer(config, run_dir, console, resume=holds_run(run_dir))
     trainer.run()

@@ -50,7 +50,7 @@ def fit(
         FloatingPointError: training diverged.
         BlockingIOError: another process works in run_dir.
     """
-    return Fit(config, episodes, run_dir, console, recorded).run(updates)
+    return Fit(config, episodes, run_dir, updates, console, recorded).run()
 
 
 class FitRecord(Listener):
@@ -80,6 +80,7 @@ class Fit(Training):
         config: RunConfig,
         episodes: list[Episode],
         run_dir: Path,
+        updates: int,
         console: Console,
         recorded: EnvironmentSpec | None = None,
     ) -> None:
@@ -87,7 +88,8 @@ class Fit(Training):
         if recorded is not None:
             recorded.check_same(spec, of="the data set")
         make(run_dir)
-        super().__init__(config, run_dir, console, spec, [FitRecord(console)])
+        self.updates = updates
+        super().__init__(config, run_dir, console, spec, [FitRecord(console)], updates)
         rows = sum(len(e.observation) for e in episodes)
         self.replay = Replay(run_dir / "replay", spec, 1, rows, slack=0)
         fill(self.replay, self.learner, episodes, spec)
@@ -96,11 +98,13 @@ class Fit(Training):
     def learning_seed(seed: int) -> int:
         return seed
 
-    def run(self, updates: int) -> TrainedAgent:
-        """Makes `updates` gradient updates; returns the agent."""
+    def run(self) -> TrainedAgent:
+        """Makes all gradient updates; returns the agent."""
+        updates = self.updates
         self.listeners.on_start(self)
-        with Progress(console=self.console) as progress:
+        with self.takeover, Progress(console=self.console) as progress:
             for update in progress.track(range(updates), description="fitting"):
+                self.takeover.reach(self.step)
                 metrics = self.update()
                 self.step += 1
                 if self.step % max(1, updates // 10) and self.step < updates:

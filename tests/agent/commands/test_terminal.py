@@ -1,20 +1,30 @@
 """What a user sees on standard error."""
 
+import io
 import os
+import re
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 
 from tests.helpers.checkpoints import rewrite
 from tests.helpers.commands import run
 from tests.helpers.settings import HELPERS, SMALL
+from worldplan.agent.api.terminal import Terminal
+from worldplan.agent.commands import terminal
 from worldplan.agent.commands.errors import plainly
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.evaluation import ticking
 from worldplan.agent.training.checkpoint import find
+from worldplan.agent.training.trainer import Trainer
 
 TOY = ("--env", "toy_envs:ToyPoint-v0")
 
@@ -65,3 +75,40 @@ def test_the_usual_format_of_warnings_comes_back(capsys: pytest.CaptureFixture[s
         raise ValueError("wrong")
     assert capsys.readouterr().err.startswith("worldplan: ValueError: wrong")
     assert warnings.formatwarning is usual
+
+
+def test_without_a_terminal_progress_is_plain_lines(
+    toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while one thing takes long: what it is stands in the line."""
+    monkeypatch.setattr(ticking, "FIRST", 0.02)
+    out = io.StringIO()
+    t = Trainer(resolve(toy, small), tmp_path, Console(file=out, width=200))
+    evaluate = t.held_out.evaluate
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(0.1)
+        return evaluate(*args)
+
+    t.held_out.evaluate = slowly  # type: ignore[assignment, method-assign]
+    t.run()
+    said = out.getvalue()
+    assert "nothing is compiled: as asked" in said
+    assert "evaluates on 2 held-out episodes" in said
+    assert re.search(r"^0:00:\d\d  step \d+/120  \d+/s  return -", said, re.M)
+    assert "\x1b" not in said
+    assert not [t for t in threading.enumerate() if "_work" in t.name]
+
+
+def test_without_a_terminal_long_work_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticking, "FIRST", 0.01)
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Terminal(file=out))
+    with terminal.at_work() as say:
+        say("step 1\x1b[2J")
+        while "step 1" not in out.getvalue():
+            time.sleep(0.01)
+        say("step 2")
+        while "step 2" not in out.getvalue():
+            time.sleep(0.01)
+    assert "\x1b" not in out.getvalue()

@@ -1,11 +1,13 @@
 """Which transitions a batch is made of."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.agent.data.test_replay import World, make
+from tests.agent.data.test_replay import A, D, World, make
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.replay import Replay
 from worldplan.envs import EnvironmentSpec
 
@@ -38,3 +40,17 @@ def test_recent_transitions_are_sampled_more_often(
     assert (when >= 990).float().mean() == pytest.approx(of_newest, rel=0.1)
     assert when.min() == 0
     assert when.max() == 999
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (2, 1)])
+def test_a_blank_batch_is_laid_out_as_a_sampled_one(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    """Code that was compiled for the one is not compiled again for the other."""
+    replay = make(tmp_path, envs=1)
+    World(replay, 0).episode(9)
+    sampled = replay.sample(np.random.default_rng(0), 8, before, after)
+    blank = Batch.blank(8, before, after, (D,), A)
+    for field in fields(Batch):
+        one, other = (getattr(batch, field.name) for batch in (sampled, blank))
+        assert (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype)

@@ -89,21 +89,21 @@ def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.Monkey
     compilers: list[str | None] = ["/usr/bin/g++"]
     monkeypatch.setattr(shutil, "which", lambda name: compilers[0])
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    compiling._obstacle.cache_clear()
+    compiling.obstacle.cache_clear()
     assert resolve("auto")[0].compiled
     assert not resolve("off")[0].compiled
 
     for where, why in ((None, "apt-get install g++"), ("/usr/bin/g++", "Python.h not found")):
         compilers[0] = where
         monkeypatch.setattr(torch, "compile", broken)
-        compiling._obstacle.cache_clear()
+        compiling.obstacle.cache_clear()
         execution, note = resolve("auto")
         assert not execution.compiled
         assert why in note
         assert "\n" not in note
         with pytest.raises(ValueError, match="compile=on cannot be done"):
             resolve("on")
-    compiling._obstacle.cache_clear()
+    compiling.obstacle.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.helpers.checkpoints import same
 from tests.helpers.commands import run
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.training import foreign, trainer
@@ -29,13 +30,6 @@ def bad(toy: dict[str, Any]) -> dict[str, Any]:
 
 def make(base: dict[str, Any], settings: list[str], run_dir: Path, **how: Any) -> Trainer:
     return Trainer(resolve(base, settings), run_dir, Console(quiet=True), **how)
-
-
-def same(first: Path, second: Path) -> bool:
-    (one, state), (other, state_too) = (read(find(path)) for path in (first, second))
-    tensors = one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-    names = ("counters", "sampling", "replay")
-    return tensors and all(state[name] == state_too[name] for name in names)
 
 
 def interrupt(*_: object, **__: object) -> Any:

@@ -133,10 +133,10 @@ def test_fit_learns_from_triples_alone_and_repeats_by_seed(tmp_path: Path) -> No
 
 
 def test_a_diverged_fit_leaves_no_checkpoint(tmp_path: Path) -> None:
-    fitting = Fit(toy_config(), collect(TOY, 30, "noise"), tmp_path, Console(quiet=True))
+    fitting = Fit(toy_config(), collect(TOY, 30, "noise"), tmp_path, 1, Console(quiet=True))
     fitting.learner.parameters[0].data.fill_(np.nan)
     with pytest.raises(FloatingPointError, match="diverged by step 1"):
-        fitting.run(1)
+        fitting.run()
     assert not (tmp_path / "checkpoints").exists()
 
 

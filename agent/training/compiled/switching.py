@@ -1,0 +1,45 @@
+"""Switching an agent to compiled code, and running it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from worldplan.agent.agent import Agent
+from worldplan.agent.data.batch import Batch
+from worldplan.agent.learning.compiling import Execution
+from worldplan.agent.learning.learner import Learner
+
+
+def switch(agent: Agent, execution: Execution) -> None:
+    """From now on the agent decides as `execution` says, on its device."""
+    assert execution.device == agent.device, "its weights are there"
+    agent.execution = execution
+    agent.controller.prepare(execution)
+
+
+def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
+    """Runs the hot functions once, on zeros: what has to be compiled is compiled now.
+
+    These are an update, and decisions for `plans` environments at once. The order is fixed, for
+    PyTorch compiles for the first batch size, and then for all others. Nothing is changed by it.
+
+    Args:
+        plans: numbers of environments, those of training first; none if nothing is to be acted for.
+    """
+    shape, width = agent.spec.observation.shape, agent.spec.action.size
+    c, before = learner.config, learner.model.context - 1
+    learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, shape, width))
+    for batch in dict.fromkeys(plans):
+        _decide(agent, batch)
+
+
+def _decide(agent: Agent, batch: int) -> None:
+    """As an episode does: begins, decides, decides from what the first decision left."""
+    actor, generator = agent.actor("planner"), agent.generator(0)
+    observation = torch.zeros(batch, *agent.spec.observation.shape)
+    goal = torch.zeros_like(observation) if agent.spec.sets_goals else None
+    state = actor.initial(batch).begin(torch.ones(batch, dtype=torch.bool), goal)
+    for _ in range(2):
+        _, state, _ = actor.act(observation, state, generator)
