@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -54,6 +54,9 @@ class RunConfig(BaseModel):
     log_interval: Steps = Field(
         default=0,
         description="decisions between logged metrics; default: steps / 50",
+    )
+    log: Literal["files", "wandb", "trackio", "mlflow"] = Field(
+        default="files", description="who gets the figures besides CSV files and TensorBoard"
     )
     video: bool = Field(default=False, description="film an episode at each evaluation")
     threads: int = Field(default=0, ge=0, le=256, description="of PyTorch; 0: its default")
