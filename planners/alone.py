@@ -134,16 +134,13 @@ def _space(
     if space is not None:
         low, high = space.low, space.high
     first, last = (torch.as_tensor(end, dtype=torch.float32) for end in (low, high))
+    width = size or max(first.numel(), last.numel())
     try:
-        shape = torch.broadcast_shapes(first.shape, last.shape, (size or 1,))  # type: ignore[no-untyped-call]
-        first, last = first.expand(shape), last.expand(shape)
-    except RuntimeError as error:
-        raise ValueError(f"expected bounds of {size or 1} actions, got {low} to {high}") from error
-    if (
-        first.ndim != 1
-        or not (first < last).all()
-        or not math.isfinite(float((last - first).sum()))
-    ):
+        first, last = first.expand(width), last.expand(width)
+        fits = bool((first < last).all()) and math.isfinite(float((last - first).sum()))
+    except RuntimeError:  # of another shape
+        fits = False
+    if not fits:
         raise ValueError(
             "expected a vector of actions with finite bounds, low below high, got "
             + (f"{low} to {high}" if space is None else str(space))

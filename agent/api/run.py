@@ -14,6 +14,7 @@ from worldplan.agent.training.events import Listener
 from worldplan.agent.training.restore import read_config
 from worldplan.agent.training.trainer import Trainer
 from worldplan.agent.training.trust import require
+from worldplan.envs import is_given
 
 
 def begin(config: RunConfig, console: Terminal, listeners: Iterable[Listener] = ()) -> Trainer:
@@ -95,5 +96,6 @@ def _carry_out(
     ):
         console.print(f"  {name:15} {path}")
     console.print(f"  {'TensorBoard':15} tensorboard --logdir {run_dir / 'logs'}")
-    console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")
+    if not is_given(config.env.id):
+        console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")
     return trainer

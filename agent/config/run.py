@@ -63,6 +63,9 @@ class RunConfig(BaseModel):
         default=0,
         description="decisions between logged metrics; default: steps / 50",
     )
+    log: Literal["files", "wandb", "trackio", "mlflow"] = Field(
+        default="files", description="who gets the figures besides CSV files and TensorBoard"
+    )
     video: bool = Field(default=False, description="film an episode at each evaluation")
     size: Literal["small", "medium", "large"] = Field(
         default="small", description="of model and search: small for a CPU, large for a GPU"

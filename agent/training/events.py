@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.evaluation.evaluate import Evaluation
 from worldplan.agent.training.trained import TrainedAgent
@@ -155,5 +157,5 @@ class Listeners(Listener):
     def _tell(self, listener: Listener, method: str, *event: Any) -> None:
         with nullcontext() if listener.returns_soon else self.guard():
             answer = getattr(listener, method)(*event)
-        if answer is False:
+        if isinstance(answer, bool | np.bool_) and not answer:
             self.run.stop = f"stopped by {listener.name or type(listener).__name__}"

@@ -33,6 +33,7 @@ from worldplan.agent.training.events import (
 from worldplan.agent.training.held_out import HeldOut
 from worldplan.agent.training.listeners.curves import CurveFiles
 from worldplan.agent.training.listeners.films import Films
+from worldplan.agent.training.listeners.loggers import LOGGERS
 from worldplan.agent.training.listeners.progress import ProgressLine
 from worldplan.agent.training.listeners.tensorboard import TensorBoard
 from worldplan.agent.training.resumable import Resumable
@@ -70,6 +71,7 @@ class Trainer(Resumable):
         own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
         own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
         own += [TensorBoard(run_dir)]
+        own += [] if config.log == "files" else [LOGGERS[config.log]()]
         longest = self.env.max_episode_steps or NO_LIMIT
         super().__init__(config, run_dir, console, self.env.spec, [*own, *listeners], longest)
         self.held_out = HeldOut(config, self.agent)

@@ -113,7 +113,7 @@ def test_a_planner_of_ones_own() -> None:
         ({"elites": 100}, "must not exceed samples"),
         ({"low": 1.0, "high": 0.0}, "low below high"),
         ({"high": math.inf}, "finite bounds"),
-        ({"low": [0, 0], "high": [1, 1, 1]}, "expected bounds of"),
+        ({"low": [0, 0], "high": [1, 1, 1]}, "expected a vector"),
         ({"space": spaces.Text(3)}, "a space of vectors or of choices"),
         ({"space": spaces.Box(0, 1, (2, 2))}, "expected a vector"),
         ({"cost": lambda a: a.sum()}, r"expected costs \(64,\) of sequences, got \(\)"),

@@ -14,18 +14,12 @@ from torch.utils.tensorboard.summary import hparams
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.saved import plain
 from worldplan.agent.evaluation.film import animation
-from worldplan.agent.training.events import (
-    EpisodeEvent,
-    EvaluationEvent,
-    Listener,
-    Run,
-    UpdateEvent,
-)
-from worldplan.agent.training.listeners.curves import curve_row
+from worldplan.agent.training.events import EvaluationEvent, Run
 from worldplan.agent.training.listeners.films import film_path
+from worldplan.agent.training.listeners.loggers import Logger
 
 
-class TensorBoard(Listener):
+class TensorBoard(Logger):
     """Writes scalars, settings and films to the folder `logs` of a run."""
 
     returns_soon = True
@@ -33,7 +27,7 @@ class TensorBoard(Listener):
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
 
-    def on_start(self, run: Run) -> None:
+    def open(self, run: Run) -> None:
         self.writer = SummaryWriter(str(self.run_dir / "logs"), purge_step=run.step or None)
         settings: Mapping[str, Any] = plain(run.config)
         self.writer.add_text("config", f"```\n{json.dumps(settings, indent=2)}\n```")
@@ -42,18 +36,12 @@ class TensorBoard(Listener):
         for summary in hparams(flat, {"evaluation/return": None}):  # type: ignore[no-untyped-call]
             self._add(summary)
 
-    def on_episode(self, event: EpisodeEvent) -> None:
-        self._scalars("episode", {"return": event.total, "length": event.length}, event.step)
-
-    def on_update(self, event: UpdateEvent) -> None:
-        for group, values in event.groups.items():
-            self._scalars(group, values, event.step)
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for tag, value in values.items():
+            self.writer.add_scalar(tag, value, step)
 
     def on_evaluation(self, event: EvaluationEvent) -> None:
-        row = curve_row(event)
-        self._scalars("evaluation", {k: v for k, v in row.items() if k != "step"}, event.step)
-        self._scalars("optimism", event.optimism, event.step)
-        self._scalars("policy", event.heads, event.step)
+        super().on_evaluation(event)
         video = film_path(self.run_dir, event.step)
         if video.exists():
             self.film(video, event.step)
@@ -64,12 +52,8 @@ class TensorBoard(Listener):
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         self._add(Summary(value=[Summary.Value(tag="evaluation/episode", image=image)]), step)
 
-    def on_end(self) -> None:
+    def close(self) -> None:
         self.writer.close()
-
-    def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(f"{group}/{name}", value, step)
 
     def _add(self, summary: Any, step: int | None = None) -> None:
         assert self.writer.file_writer is not None, "not closed yet"

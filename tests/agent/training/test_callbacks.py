@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from worldplan.agent.training.events import Listener, Listeners, StepEvent
@@ -51,9 +52,20 @@ def test_a_function_gets_evaluations() -> None:
     listeners.on_evaluation("event")  # type: ignore[arg-type]
     assert seen == ["event"]
     assert run.stop is None
-    listeners, run = told(lambda event: False)
+
+
+@pytest.mark.parametrize("answer", [False, np.float64(1) > 2])
+def test_false_ends_the_run(answer: object) -> None:
+    listeners, run = told(lambda event: answer)
     listeners.on_evaluation("event")  # type: ignore[arg-type]
     assert run.stop == "stopped by <lambda>"
+
+
+@pytest.mark.parametrize("answer", [None, True, 0, [], "text"])
+def test_anything_else_goes_on(answer: object) -> None:
+    listeners, run = told(lambda event: answer)
+    listeners.on_evaluation("event")  # type: ignore[arg-type]
+    assert run.stop is None
 
 
 def test_a_listener_may_return_false() -> None:
