@@ -25,6 +25,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from worldplan.envs.actions import check_space
 from worldplan.envs.given import is_given, missing
+from worldplan.envs.goals import DesiredGoal
 from worldplan.envs.packages import is_installed, module_of
 from worldplan.envs.parts import parts_of
 from worldplan.envs.physics import ObserveState
@@ -33,8 +34,7 @@ from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame
 from worldplan.envs.spec import EnvConfig
-from worldplan.envs.vector.vector_env import SyncVectorEnv, VectorEnv
-from worldplan.envs.vector.workers import AsyncVectorEnv
+from worldplan.envs.vector.batched import Batch, One
 from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 
 _DM_CONTROL = "dm_control/"
@@ -64,10 +64,16 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
         ValueError: unknown id, missing extra, kwargs that the environment refuses, or
             unsupported spaces.
     """
-    env = _create(config, render_mode)
+    return wrapped(created(config, render_mode), config)
+
+
+def wrapped(env: gym.Env[Any, Any], config: EnvConfig) -> FlatEnv:
+    """An environment as the agent sees it; closed where that cannot be."""
     try:
         _check_spaces(config.id, env)
         frames = _frame_limit(env)
+        if config.aim:
+            env = DesiredGoal(env, config.id)
         if config.observe == "state":
             env = ObserveState(env, config.id)
         _check_fields(config.id, env.observation_space)
@@ -87,30 +93,29 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> FlatEnv:
     return flat
 
 
-def make_vector(config: EnvConfig, num_envs: int) -> VectorEnv:
-    """Makes `num_envs` copies of one environment, which step in `config.workers` processes.
-
-    Raises:
-        ValueError: num_envs is below 1, or as `make_env`.
-    """
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    workers = min(config.workers, num_envs)
-    if workers > 1:
-        return AsyncVectorEnv(config, num_envs, workers)
-    return SyncVectorEnv([make_env(config) for _ in range(num_envs)], config)
+def is_batched(config: EnvConfig) -> bool:
+    """Whether the task is to be one environment that steps a batch, or has no other form."""
+    known = gym.registry.get(_imported(config.id))
+    return config.batched or (known is not None and known.entry_point is None)
 
 
-def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
-    module, _, name = config.id.rpartition(":")
+def _imported(env_id: str) -> str:
+    """The id without its module, which is imported."""
+    module, _, name = env_id.rpartition(":")
     if module:
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise ValueError(
-                f"cannot import {module!r} of environment id {config.id!r}: {error}. Install it, "
+                f"cannot import {module!r} of environment id {env_id!r}: {error}. Install it, "
                 "or add its folder to PYTHONPATH"
             ) from error
+    return name
+
+
+def created(config: EnvConfig, render_mode: str | None, num_envs: int | None = None) -> Any:
+    """The environment as Gymnasium makes it: with `num_envs` one that steps a batch."""
+    name = _imported(config.id)
     kwargs = copy.deepcopy(config.kwargs)  # an environment may change what it gets
     pixels, size = config.observe == "pixels", {}
     if pixels:
@@ -132,7 +137,12 @@ def _create(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         kwargs = size | kwargs
     try:
         with _without_deprecation():
-            return gym.make(name, disable_env_checker=True, **kwargs)
+            if not is_batched(config):
+                return gym.make(name, disable_env_checker=True, **kwargs)
+            batch: Batch = gym.make_vec(
+                name, num_envs or 1, vectorization_mode="vector_entry_point", **kwargs
+            )
+            return One(batch) if num_envs is None else batch
     except TypeError as error:
         if not kwargs:
             raise

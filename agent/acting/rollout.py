@@ -73,8 +73,9 @@ def rollout(
         actor.controller.model.spec.check_same(env.spec)
     numbers, batch = iter(seeds), env.num_envs
     state = actor.initial(batch)
-    active = begins = np.ones(batch, np.bool_)
+    active = waits = np.ones(batch, np.bool_)  # waits for its next episode
     while active.any():
+        begins = waits if waits.all() else waits & env.ready
         if begins.any():
             observation = env.reset([next(numbers) if b else 0 for b in begins], begins)
             goals = env.goals()
@@ -85,9 +86,10 @@ def rollout(
         action, state, plan = actor.act(torch.from_numpy(observation), state, generator)
         chosen = action.numpy().copy()  # of the actor's memory
         t1 = time.perf_counter()
-        observation, reward, terminated, truncated = env.step(chosen, active)
+        acts = active & (begins | ~waits)
+        observation, reward, terminated, truncated = env.step(chosen, acts)
         spent = t1 - t0, time.perf_counter() - t1
-        step = Step(active, chosen, observation, reward, terminated, truncated, plan, *spent)
+        step = Step(acts, chosen, observation, reward, terminated, truncated, plan, *spent)
         yield step
-        begins = step.done if again else np.zeros(batch, np.bool_)
+        waits = step.done | ~acts if again else np.zeros(batch, np.bool_)
         active = active if again else active & ~step.done

@@ -141,14 +141,14 @@ class Trainer(Resumable):
             if isinstance(event, Reset):
                 self.learner.observe(torch.from_numpy(event.observation[event.mask]))
                 continue
-            self.learner.observe(torch.from_numpy(event.observation))
-            self.learner.observe_rewards(torch.from_numpy(event.reward))
+            self.learner.observe(torch.from_numpy(event.observation[event.active]))
+            self.learner.observe_rewards(torch.from_numpy(event.reward[event.active]))
             before = self.step
             self._count(event)  # from here on the step is whole: a resumed run has it
             self.takeover.reach(self.step)  # before the updates of this step, as after a resume
             metrics = self._update()
             returns += event.reward
-            lengths += 1
+            lengths += event.active
             for i in np.flatnonzero(event.done):
                 ended = EpisodeEvent(self.step, float(returns[i]), int(lengths[i]))
                 self.listeners.on_episode(ended)
@@ -188,12 +188,13 @@ class Trainer(Resumable):
     def _count(self, event: Step) -> None:
         """Counts a step, and what is due after it."""
         c, before = self.config, self.step
-        self.step += c.num_envs
+        steps = int(event.active.sum())
+        self.step += steps
         self.clock["act"] += event.act_seconds
         self.clock["env"] += event.env_seconds
         if self.step >= c.seed_steps:  # updates for the random start come when it ends
             first = self.learner.updates == 0 and self.updates_due == 0
-            self.updates_due += c.updates_per_step * (c.seed_steps if first else c.num_envs)
+            self.updates_due += c.updates_per_step * (c.seed_steps if first else steps)
         self.evaluation_due |= self.step > c.seed_steps and self._due(before, c.eval_interval)
 
     def _pay(self) -> None:

@@ -43,6 +43,14 @@ class VectorEnv(ABC):
             (num_envs, *spec.observation.shape), spec.observation.dtype
         )
 
+    @property
+    def ready(self) -> Mask:
+        """(B,) where a reset of some begins an episode at once; elsewhere after another step.
+
+        A reset of all always does.
+        """
+        return np.ones(self.num_envs, np.bool_)
+
     def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
         """Starts new episodes where `mask` (B,) is true; by default everywhere.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from worldplan.envs.make import make_env, make_vector
+from worldplan.envs import make_env, make_vector
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.wrappers import EnvironmentFault
 

@@ -1,6 +1,7 @@
 """Presets, ids, the environments of Gymnasium and dm_control, and rendering."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.helpers.suites import HAS_DM_CONTROL, TASKS, needs_dm_control, preset
 from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset, tasks
-from worldplan.envs.make import make_env, make_vector
+from worldplan.envs import make_env, make_vector
 from worldplan.envs.rendering import choose
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.wrappers import EnvironmentFault
@@ -35,7 +36,8 @@ def test_a_preset_defines_the_task_only() -> None:
         known = "gymnasium", "dm_control", "goals", "worldplan", "goals-pixels", "pixels"
         assert task.suite in known
         extras = {"dm_control": "dm-control", "LunarLander-v3": "box2d"}
-        assert task.needs == extras.get(task.env_id.partition("/")[0], "")
+        extras |= {"gymnasium_robotics": "robotics"}
+        assert task.needs == extras.get(re.split("[/:]", task.env_id)[0], "")
         assert EnvConfig(**content["env"]).id == task.env_id
         preset(f"suite-{task.suite}")  # its hyper-parameters
 
@@ -53,6 +55,8 @@ def test_every_task_can_be_made_and_stepped(name: str) -> None:
         "reach": 25,
         "two-rooms": 40,
         "gusts": 40,
+        "fetch-reach": 50,
+        "point-maze": 60,
         "mountain-car": 200,
     }
     limits |= {"cartpole": 500, "acrobot": 500, "cartpole-swingup-pixels": 250}

@@ -13,6 +13,7 @@ HAS_DM_CONTROL = all(importlib.util.find_spec(name) for name in ("shimmy", "dm_c
 HAS = {  # the extras that tasks need
     "": True,
     "dm-control": HAS_DM_CONTROL,
+    "robotics": importlib.util.find_spec("gymnasium_robotics") is not None,
     "box2d": importlib.util.find_spec("Box2D") is not None,
 }
 TASKS = [

@@ -22,10 +22,10 @@ SETTINGS = [*SMALL, "seed_steps=8", "steps=40", "eval_interval=15", "checkpoint_
             "eval_episodes=1", "final_episodes=1", "learner.batch_size=8"]  # fmt: skip
 
 
-def train(settings: list[str], run_dir: Path) -> None:
+def train(settings: list[str], run_dir: Path, base: dict[str, Any] = TOY) -> None:
     """Starts the run, or resumes it."""
     resume = run_folder.holds_run(run_dir)
-    Trainer(resolve(TOY, settings), run_dir, Console(quiet=True), resume=resume).run()
+    Trainer(resolve(base, settings), run_dir, Console(quiet=True), resume=resume).run()
 
 
 def dies_at(where: Any, name: str, call: int) -> None:

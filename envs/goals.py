@@ -1,0 +1,74 @@
+"""Goal environments, as those of gymnasium-robotics, for a planner that aims at an observation.
+
+Shapes: D observation, G goal.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+_KEYS = {"observation", "achieved_goal", "desired_goal"}
+
+
+class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """A task of which the desired goal is no part of the observation, but is to be reached.
+
+    `goal_observation` is the first observation of the episode with the desired goal in place of
+    the achieved one, also where that stands in the task's own `observation`. The rest of it stays
+    as at the start: right where the achieved goal is a place of what is at rest there, such as a
+    point in a maze or a gripper.
+
+    Raises:
+        ValueError: the observation has other parts than a goal environment's.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        RecordConstructorArgs.__init__(self, name=name)
+        super().__init__(env)
+        space = env.observation_space
+        if not isinstance(space, spaces.Dict) or not space.keys() >= _KEYS:
+            raise ValueError(
+                f"{name!r}: env.aim is for tasks that observe a Dict of "
+                f"{', '.join(sorted(_KEYS))}, as gymnasium-robotics has them, got {space}"
+            )
+        kept = {key: part for key, part in space.items() if key != "desired_goal"}
+        self.observation_space = spaces.Dict(kept)
+        self._kept = tuple(kept)
+        self._first: dict[str, Any] = {}
+        self._desired: Any = None
+
+    @property
+    def goal_observation(self) -> NDArray[Any]:
+        """(D,) as `Flat` flattens observations; zeros before the first reset."""
+        if not self._first:
+            return np.zeros(spaces.flatdim(self.observation_space))
+        achieved = np.ravel(self._first["achieved_goal"])
+        own = np.array(self._first["observation"])
+        flat = own.reshape(-1)  # of the same memory
+        for start in range(flat.size - achieved.size + 1):
+            if np.array_equal(flat[start : start + achieved.size], achieved):
+                flat[start : start + achieved.size] = np.ravel(self._desired)
+                break
+        goal = {**self._first, "achieved_goal": self._desired, "observation": own}
+        found: Any = spaces.flatten(self.observation_space, goal)
+        return np.asarray(found)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._first = self._seen(observation)
+        return self._first, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._seen(observation), reward, terminated, truncated, info
+
+    def _seen(self, observation: Any) -> dict[str, Any]:
+        """The observation without the desired goal, which is kept."""
+        self._desired = np.array(observation["desired_goal"])
+        return {key: np.array(observation[key]) for key in self._kept}
