@@ -26,10 +26,10 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from worldplan.envs.actions import check_space
 from worldplan.envs.given import is_given, missing
 from worldplan.envs.goals import DesiredGoal
+from worldplan.envs.observations.parts import parts_of
+from worldplan.envs.observations.pictures import leaves, observe_pictures
 from worldplan.envs.packages import is_installed, module_of
-from worldplan.envs.parts import parts_of
 from worldplan.envs.physics import ObserveState
-from worldplan.envs.pictures import leaves, observe_pictures
 from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worldplan.envs.actions import ActionSpec
-from worldplan.envs.parts import Parts, as_array, joined
-from worldplan.envs.pictures import Layout, flattened
+from worldplan.envs.observations.parts import Parts, as_array, joined
+from worldplan.envs.observations.pictures import Layout, flattened
 
 
 class EnvConfig(BaseModel):

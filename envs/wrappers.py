@@ -15,9 +15,9 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from worldplan.envs.actions import ActionBox, ActionSpec, Array, decoder
-from worldplan.envs.parts import parts_of
-from worldplan.envs.pictures import layout_of
-from worldplan.envs.precision import warn_if_too_fine
+from worldplan.envs.observations.parts import parts_of
+from worldplan.envs.observations.pictures import layout_of
+from worldplan.envs.observations.precision import warn_if_too_fine
 
 FlatEnv = gym.Env[Array, Array]
 """What `make_env` returns: observation (D,) and action (A,), both float32 Boxes; see `Flat`."""

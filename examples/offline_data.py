@@ -9,7 +9,7 @@ from worldplan.agent.acting.collect import collect
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
 from worldplan.agent.data.dataset import read_dataset, write_dataset
-from worldplan.agent.training.fit import TRIPLES_ALONE, fit
+from worldplan.agent.training.offline.fit import TRIPLES_ALONE, fit
 from worldplan.envs import EnvironmentSpec, make_env
 
 config = resolve(load_preset("two-rooms"), TRIPLES_ALONE, settings(seed=1))

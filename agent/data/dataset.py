@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from worldplan.agent.data.atomic import whole
 from worldplan.agent.data.columns import COLUMNS, NEEDED, by_episode, checked_columns
 from worldplan.envs import EnvironmentSpec
-from worldplan.envs.precision import warn_if_too_fine
+from worldplan.envs.observations.precision import warn_if_too_fine
 
 _ABOUT = "about"  # the array that tells of the environment
 # What numpy and zipfile raise for files that are cut or changed.

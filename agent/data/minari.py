@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worldplan.agent.data.dataset import Episode
 from worldplan.envs import ActionSpec, EnvironmentSpec, ObservationSpec
 from worldplan.envs.actions import check_space
-from worldplan.envs.parts import parts_of
+from worldplan.envs.observations.parts import parts_of
 
 
 def read_minari(name: str) -> list[Episode]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from worldplan.agent.models.networks import MLP, Normaliser
 from worldplan.agent.models.size import Size, mlp_size
 from worldplan.envs import ObservationSpec
-from worldplan.envs.pictures import Layout
+from worldplan.envs.observations.pictures import Layout
 
 
 class PicturesConfig(BaseModel):

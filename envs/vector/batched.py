@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from worldplan.envs.actions import Array, decoder
-from worldplan.envs.pictures import is_picture, resized
+from worldplan.envs.observations.pictures import is_picture, resized
 from worldplan.envs.spec import EnvConfig, EnvironmentSpec
 from worldplan.envs.vector.vector_env import Mask, Outcome, VectorEnv
 from worldplan.envs.wrappers import EnvironmentFault, FlatEnv

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from worldplan.envs import ObservationSpec
-from worldplan.envs.parts import parts_of
+from worldplan.envs.observations.parts import parts_of
 
 PAIR: Any = spaces.Box(-1, 1, (1,)), spaces.Box(-1, 1, (2,), np.float64)
 SPACE = spaces.Dict(

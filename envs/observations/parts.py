@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldplan.envs.pictures import Layout, flattened
+from worldplan.envs.observations.pictures import Layout, flattened
 
 Parts = tuple[tuple[str, int], ...]
 """Names and sizes of what an observation is made of, in order; a Box alone has no name."""

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from worldplan.envs import EnvConfig, make_env
-from worldplan.envs.precision import too_fine
+from worldplan.envs.observations.precision import too_fine
 
 
 class Far(gym.Env[Any, Any]):

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_env, make_vector
-from worldplan.envs.pictures import flattened, resized
+from worldplan.envs.observations.pictures import flattened, resized
 from worldplan.envs.rendering.frames import rendered
 from worldplan.envs.spec import ObservationSpec
 

@@ -1,0 +1,1 @@
+"""What is observed: parts, pictures, and how precisely."""
