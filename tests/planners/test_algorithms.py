@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.small_plans import Watched, build, draw, has, run
+from tests.helpers.models.plans import Watched, build, draw, has, run
 from worldplan.planners.icem import colour
 
 

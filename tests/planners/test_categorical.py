@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.models.plans import build, draw
 from tests.helpers.small_models import rng
-from tests.helpers.small_plans import build, draw
 from worldplan.planners import PLANNERS, ActionSpace, Box, Categorical, PlanState
 
 SEARCHES = [kind for kind, planner in PLANNERS.items() if not planner.differentiates]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.small_plans import build, draw
+from tests.helpers.models.plans import build, draw
 from worldplan.planners import (
     PLANNERS,
     ItemisedCost,

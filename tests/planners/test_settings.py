@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from tests.helpers.small_plans import CONFIG, Watched, build, draw, has, run
+from tests.helpers.models.plans import CONFIG, Watched, build, draw, has, run
 from worldplan.planners import PLANNERS, Box, PlanState, make_planner
 
 ITERATIVE = ["cem", "icem", "mppi", "gradient"]

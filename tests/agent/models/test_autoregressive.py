@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from scipy.stats import chi2
 from torch import Tensor
 
+from tests.helpers.models.tokens import learn, make, some
 from tests.helpers.small_models import rng
-from tests.helpers.token_models import learn, make, some
 from worldplan.agent.models.autoregressive import AutoregressiveConfig
 from worldplan.agent.models.transformer import quantile_interval
 from worldplan.agent.models.world_model import imagine

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.models.tokens import SMALL, learn
 from tests.helpers.small_models import rng
-from tests.helpers.token_models import SMALL, learn
 from worldplan.agent.models.autoregressive import Autoregressive, AutoregressiveConfig
 from worldplan.envs import EnvironmentSpec
 
