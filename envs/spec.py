@@ -43,8 +43,8 @@ class EnvConfig(BaseModel):
     frame_stack: int = Field(default=1, ge=1, le=64)
     """The last observations in one, as pictures do not show how fast things move."""
     aim: bool = False
-    """Of tasks with a `desired_goal`, as gymnasium-robotics has them: the planner aims at it, and it
-    is no part of the observation. Otherwise it is, and the rewards are learned."""
+    """Of tasks with a `desired_goal`, as gymnasium-robotics has them: the planner aims at it, and
+    it is no part of the observation. Otherwise it is, and the rewards are learned."""
     workers: int = Field(default=0, ge=0, le=256)
     """Processes in which several environments step; 0 or 1: in this one. It pays where a step takes
     milliseconds. Results are the same."""

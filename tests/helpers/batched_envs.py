@@ -26,7 +26,10 @@ class Pendulums(gym.vector.VectorEnv[Tensor, Any, Tensor]):
         self.mode = AutoresetMode(mode)
         self.metadata = {"autoreset_mode": self.mode}
         seen = spaces.Box(-np.inf, np.inf, (5,))
-        both = {"pose": spaces.Box(-9, 9, (3,)), "count": spaces.Box(0, np.inf, (2,))}
+        both: dict[str, spaces.Space[Any]] = {
+            "pose": spaces.Box(-9, 9, (3,)),
+            "count": spaces.Box(0, np.inf, (2,)),
+        }
         self.single_observation_space = spaces.Dict(both) if parts else seen
         self.single_action_space = spaces.Box(-2.0, 2.0, (1,))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
