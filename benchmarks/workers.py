@@ -1,4 +1,4 @@
-"""From how slow a simulator on do processes pay? Steps of environments, here and in workers.
+"""From how slow a simulator on do processes pay? Steps of several environments, in and out.
 
     python benchmarks/workers.py [--out FILE.json] [--steps N]
 

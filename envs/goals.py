@@ -36,8 +36,8 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 f"{', '.join(sorted(_KEYS))}, as gymnasium-robotics has them, got {space}"
             )
         kept = {key: part for key, part in space.items() if key != "desired_goal"}
-        self.observation_space = spaces.Dict(kept)
-        self._kept = tuple(kept)
+        self._kept = spaces.Dict(kept)
+        self.observation_space = self._kept
         self._first: dict[str, Any] = {}
         self._desired: Any = None
 
@@ -45,7 +45,7 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def goal_observation(self) -> NDArray[Any]:
         """(D,) as `Flat` flattens observations; zeros before the first reset."""
         if not self._first:
-            return np.zeros(spaces.flatdim(self.observation_space))
+            return np.zeros(spaces.flatdim(self._kept))
         achieved = np.ravel(self._first["achieved_goal"])
         own = np.array(self._first["observation"])
         flat = own.reshape(-1)  # of the same memory
@@ -54,7 +54,7 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 flat[start : start + achieved.size] = np.ravel(self._desired)
                 break
         goal = {**self._first, "achieved_goal": self._desired, "observation": own}
-        found: Any = spaces.flatten(self.observation_space, goal)
+        found: Any = spaces.flatten(self._kept, goal)
         return np.asarray(found)
 
     def reset(

@@ -41,15 +41,9 @@ class BatchedVectorEnv(VectorEnv):
         Raises:
             ValueError: it does not say in which mode it resets itself.
         """
-        told = env.metadata.get("autoreset_mode")
-        self._mode = next((mode for mode in AutoresetMode if told in (mode, mode.value)), None)
+        self._mode = _mode_of(env)
         self._env, self._side = env, side
         self._name = one.get_wrapper_attr("name")
-        if self._mode is None:
-            raise ValueError(
-                f"{self._name!r}: expected metadata['autoreset_mode'] of a vector environment to "
-                f"be a gymnasium.vector.AutoresetMode, got {told!r}"
-            )
         limit = one.get_wrapper_attr("max_episode_steps")
         super().__init__(env.num_envs, EnvironmentSpec.of(one, config), limit)
         self._decode = decoder(env.single_action_space)
@@ -116,7 +110,9 @@ class BatchedVectorEnv(VectorEnv):
         last = self._now.copy()
         if self._mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(done & active).tolist():
-                last[i] = self._final(infos, i)
+                space = self._env.single_observation_space
+                alone = _batch_of_one(space, _final(space, infos, i))
+                last[i] = flattened(space, alone, self._side)[0]
         self._check_finite(last, active)
         self._check_finite(reward[:, None], active, "reward")
         self._observations[active] = last[active]
@@ -124,21 +120,6 @@ class BatchedVectorEnv(VectorEnv):
         self._begun = done if self._mode is AutoresetMode.SAME_STEP else self._ended
         self._ended = done
         return np.where(active, reward, np.float32(0)), terminated & active, truncated & active
-
-    def _final(self, infos: dict[str, Any], i: int) -> NDArray[Any]:
-        """The last observation (D,) of an episode that has ended in this step."""
-        found = infos.get("final_obs", infos.get("final_observation"))
-        if found is None:
-            raise ValueError(
-                f"{self._name}: expected the last observations of episodes in infos['final_obs'], "
-                f"as of all that reset themselves in the same step, got {', '.join(infos) or '{}'}"
-            )
-        space = self._env.single_observation_space
-        if isinstance(found, np.ndarray) and found.dtype == object:  # one by one
-            row: NDArray[Any] = flattened(space, _batch_of_one(space, found[i]), self._side)[0]
-        else:
-            row = self._flat(found)[i]
-        return row
 
     def _flat(self, seen: Any) -> NDArray[Any]:
         """Observations of the environment as (B, D)."""
@@ -149,7 +130,8 @@ class BatchedVectorEnv(VectorEnv):
                 f"{found.shape}"
             )
         with np.errstate(over="ignore"):  # overflow gives inf, which is reported
-            return found.astype(self._observations.dtype)
+            rounded: NDArray[Any] = found.astype(self._observations.dtype)
+        return rounded
 
     def _check_finite(self, x: NDArray[Any], where: Mask, what: str = "observation") -> None:
         wrong = where & ~np.isfinite(x).all(1)
@@ -164,7 +146,7 @@ class One(gym.Env[Any, Any]):
     """A vector environment of one as a single environment; it is never seen to reset itself."""
 
     def __init__(self, env: Batch) -> None:
-        self.batch = env
+        self.batch, self._mode = env, _mode_of(env)
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self.spec, self.render_mode = env.spec, env.render_mode
@@ -182,10 +164,8 @@ class One(gym.Env[Any, Any]):
         seen, reward, terminated, truncated, infos = self.batch.step(taken)
         over = bool(as_numbers(terminated)[0]), bool(as_numbers(truncated)[0])
         observation = _row(self.observation_space, seen, 0)
-        if any(over) and "final_obs" in infos:
-            final = infos["final_obs"]
-            single = isinstance(final, np.ndarray) and final.dtype == object
-            observation = final[0] if single else _row(self.observation_space, final, 0)
+        if any(over) and self._mode is AutoresetMode.SAME_STEP:
+            observation = _final(self.observation_space, infos, 0)
         return observation, float(as_numbers(reward)[0]), *over, {}
 
     def render(self) -> Any:
@@ -194,6 +174,30 @@ class One(gym.Env[Any, Any]):
 
     def close(self) -> None:
         self.batch.close()
+
+
+def _mode_of(env: Batch) -> AutoresetMode:
+    """How the environment resets itself. Raises ValueError if it does not say."""
+    told = env.metadata.get("autoreset_mode")
+    for mode in AutoresetMode:
+        if told in (mode, mode.value):
+            return mode
+    raise ValueError(
+        f"expected metadata['autoreset_mode'] of the vector environment {env} to be a "
+        f"gymnasium.vector.AutoresetMode, got {told!r}"
+    )
+
+
+def _final(space: spaces.Space[Any], infos: dict[str, Any], i: int) -> Any:
+    """The last observation of an episode that has ended where the next one has begun already."""
+    found = infos.get("final_obs", infos.get("final_observation"))
+    if found is None:
+        raise ValueError(
+            "expected the last observations of episodes in infos['final_obs'] of a vector "
+            f"environment that resets itself in the same step, got {', '.join(infos) or '{}'}"
+        )
+    alone = isinstance(found, np.ndarray) and found.dtype == object  # not as a batch
+    return found[i] if alone else _row(space, found, i)
 
 
 def as_numbers(given: Any) -> NDArray[Any]:
