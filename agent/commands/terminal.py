@@ -39,12 +39,8 @@ def at_work() -> Iterator[Callable[[str], None]]:
             yield lambda line: status.update(Text(visible(line)))
         return
     said = deque([""], maxlen=1)
-    ticking = Ticking(lambda: console.print(said[0]))
-    ticking.start()
-    try:
+    with Ticking(lambda: console.print(said[0])):
         yield said.append
-    finally:
-        ticking.stop()
 
 
 def task_names(incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ FIRST, _LATER = 10.0, 60.0  # s between calls: at first, and after some minutes
 
 
 class Ticking:
-    """From `start` to `stop` a thread calls the function every 10 s, later every minute.
+    """Within it a thread calls the function every 10 s, later every minute.
 
     For lines of progress where there is no terminal: none for long looks dead, and those of hours
     fill no file.
@@ -30,6 +30,13 @@ class Ticking:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def __enter__(self) -> Ticking:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _work(self) -> None:
         began = time.monotonic()

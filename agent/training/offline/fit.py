@@ -5,6 +5,8 @@ Shapes: D observation, A action.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.progress import Progress
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.dataset import Episode
 from worldplan.agent.data.replay import Replay
+from worldplan.agent.evaluation.ticking import Ticking
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
@@ -102,8 +105,8 @@ class Fit(Training):
         """Makes all gradient updates; returns the agent."""
         updates = self.updates
         self.listeners.on_start(self)
-        with self.takeover, Progress(console=self.console) as progress:
-            for update in progress.track(range(updates), description="fitting"):
+        with self.takeover, self._shown() as steps:
+            for update in steps:
                 self.takeover.reach(self.step)
                 metrics = self.update()
                 self.step += 1
@@ -121,6 +124,17 @@ class Fit(Training):
         self.listeners.on_end()
         let_go(self.run_dir)
         return self.agent
+
+    @contextmanager
+    def _shown(self) -> Iterator[Iterable[int]]:
+        """Numbers of all updates; how far they have come is shown."""
+        updates = range(self.updates)
+        if self.console.is_interactive:
+            with Progress(console=self.console) as progress:
+                yield progress.track(updates, description="fitting")
+            return
+        with Ticking(lambda: self.console.print(f"{self.step:,} of {self.updates:,} updates")):
+            yield updates
 
 
 def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from worldplan.agent.commands.errors import plainly
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.evaluation import ticking
 from worldplan.agent.training.checkpoint import find
+from worldplan.agent.training.events import EvaluationEvent
 from worldplan.agent.training.trainer import Trainer
 
 TOY = ("--env", "toy_envs:ToyPoint-v0")
@@ -86,9 +88,9 @@ def test_without_a_terminal_progress_is_plain_lines(
     t = Trainer(resolve(toy, small), tmp_path, Console(file=out, width=200))
     evaluate = t.held_out.evaluate
 
-    def slowly(*args: Any) -> Any:
+    def slowly(step: int, heads: Mapping[str, float]) -> EvaluationEvent:
         time.sleep(0.1)
-        return evaluate(*args)
+        return evaluate(step, heads)
 
     t.held_out.evaluate = slowly  # type: ignore[assignment, method-assign]
     t.run()
