@@ -17,7 +17,7 @@ from worldplan.agent.training import checkpoint
 if not hasattr(os, "fork"):
     pytest.skip("needs fork", allow_module_level=True)
 
-BATCH: dict[str, Any] = of_environment("batched_envs:ToyBatch-v0")
+BATCH: dict[str, Any] = of_environment("simulators.batched_envs:ToyBatch-v0")
 
 
 def killed(settings: list[str], run_dir: Path, base: dict[str, Any] = TOY) -> str:
@@ -47,7 +47,7 @@ def test_a_batch_trains_and_resumes(mode: str, tmp_path: Path) -> None:
 
 
 def test_a_batch_is_played_by_commands(tmp_path: Path) -> None:
-    run_dir, env = tmp_path / "run", ["--env", "batched_envs:ToyBatch-v0"]
+    run_dir, env = tmp_path / "run", ["--env", "simulators.batched_envs:ToyBatch-v0"]
     run("train", *env, *SETTINGS, "num_envs=3", f"run_dir={run_dir}")
     run("evaluate", run_dir, "--episodes", "2")
     run("rollout", run_dir, "--dataset", tmp_path / "x.npz")

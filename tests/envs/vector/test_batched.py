@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from tests.helpers.batched_envs import Pendulums
+from tests.helpers.simulators.batched_envs import Pendulums
 from tests.helpers.toy_envs import Point
 from worldplan.agent.acting.actors import UniformActor
 from worldplan.agent.acting.rollout import Reset, rollout
@@ -24,7 +24,7 @@ from worldplan.envs import (
 )
 
 MODES = [mode.value for mode in AutoresetMode]
-ID = "batched_envs:ToyBatch-v0"
+ID = "simulators.batched_envs:ToyBatch-v0"
 
 
 def played(env: VectorEnv, decisions: int, *, again: bool) -> list[Any]:
@@ -38,8 +38,8 @@ def played(env: VectorEnv, decisions: int, *, again: bool) -> list[Any]:
 def test_no_transition_leads_from_one_episode_to_the_next(mode: str, parts: bool) -> None:
     env = make_vector(EnvConfig(id=ID, kwargs={"mode": mode, "parts": parts}), 3)
     at = slice(0, 2) if parts else slice(3, 5)  # steps and name of the episode
+    lengths: list[list[int]] = [[], [], []]
     before, under_way = np.zeros((3, 2)), np.zeros(3, np.bool_)
-    lengths: list[list[Any]] = [[], [], []]
     for event in played(env, 60, again=True):
         now = event.observation[:, at]
         if isinstance(event, Reset):

@@ -87,4 +87,4 @@ class Pendulums(gym.vector.VectorEnv[Tensor, Any, Tensor]):
         return {"pose": pose, "count": count} if self.parts else torch.cat([pose, count], 1)
 
 
-gym.register("ToyBatch-v0", vector_entry_point="batched_envs:Pendulums")
+gym.register("ToyBatch-v0", vector_entry_point="simulators.batched_envs:Pendulums")
