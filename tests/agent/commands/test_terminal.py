@@ -92,7 +92,7 @@ def test_without_a_terminal_progress_is_plain_lines(
         time.sleep(0.1)
         return evaluate(step, heads)
 
-    t.held_out.evaluate = slowly  # type: ignore[assignment, method-assign]
+    t.held_out.evaluate = slowly  # type: ignore[method-assign]
     t.run()
     said = out.getvalue()
     assert "nothing is compiled: as asked" in said
