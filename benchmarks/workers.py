@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     parser.add_argument("--steps", type=int, default=50)
     args = parser.parse_args()
-    gym.register("Slow-v0", Slow)
+    gym.register("Slow-v0", lambda **how: Slow(**how))
     table = Table("a step of one", "environments", "in this process", "in workers", "times faster")
     figures: dict[str, dict[str, float]] = {}
     for ms, busy in ((0.0, False), (5.0, False), (20.0, False), (5.0, True), (20.0, True)):

@@ -27,7 +27,7 @@ IDS = ["HalfCheetah-v5", "Hopper-v5", "dm_control/cheetah-run-v0"]
 
 
 def test_a_preset_defines_the_task_only() -> None:
-    assert len(tasks()) == 22
+    assert len(tasks()) == 26
     for name, task in tasks().items():
         content = preset(name)
         assert {"description", "suite", "env", "steps"} <= set(content)
