@@ -127,6 +127,7 @@ def test_a_planner_is_added(copy: Path) -> None:
     assert "mean return" in said
 
 
+@pytest.mark.slow
 def test_a_family_of_world_models_is_added(copy: Path) -> None:
     assert lines(FAMILY) <= 10
     (copy / "agent" / "models" / "residual.py").write_text(FAMILY)
@@ -146,6 +147,7 @@ def test_a_family_of_world_models_is_added(copy: Path) -> None:
     assert "mean return" in said
 
 
+@pytest.mark.slow
 def test_a_task_is_added(copy: Path) -> None:
     (copy / "configs" / "line.yaml").write_text(TASK)
     (copy / "envs" / "tasks" / "line.py").write_text(ENVIRONMENT)

@@ -30,7 +30,7 @@ from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.frames import enlarged, rendered
 from worldplan.envs.wrappers import FlatEnv
 
-_LEAST = 240  # pixels of a film's height; smaller frames are enlarged
+_LEAST = 240  # pixels of a film's height, where the agent sees small pictures
 
 
 class Video(AbstractContextManager["Video"]):
@@ -139,7 +139,8 @@ def film_episode(
     events = islice(events, 1 + (longest or vector.max_episode_steps or NO_LIMIT))
     try:
         if video is not None:
-            events = _filmed(events, world, video)
+            least = _LEAST if env.observe == "pixels" else 1
+            events = _filmed(events, world, video, least)
         if watch is not None:
             events = _watched(events, watch)
         return record(events)
@@ -147,11 +148,16 @@ def film_episode(
         world.close()
 
 
-def _filmed(events: Iterable[Reset | Step], world: FlatEnv, video: Path) -> Iterator[Reset | Step]:
-    """The same events, with a frame after each: the last one shows how the episode ended."""
+def _filmed(
+    events: Iterable[Reset | Step], world: FlatEnv, video: Path, least: int
+) -> Iterator[Reset | Step]:
+    """The same events, with a frame after each: the last one shows how the episode ended.
+
+    Pictures lower than `least` pixels are enlarged.
+    """
     with Video(video, world.metadata["render_fps"], quality=7) as film:
         for event in events:
-            film.add(enlarged(rendered(world), _LEAST))
+            film.add(enlarged(rendered(world), least))
             yield event
 
 

@@ -58,7 +58,7 @@ def test_a_rollout_is_filmed(trained: Path, tmp_path: Path) -> None:
     video = tmp_path / "film.mp4"
     run("rollout", trained, "--video", video)
     width, height = next(imageio_ffmpeg.read_frames(str(video)))["size"]
-    assert (width, height) == (320, 240)  # 16 x 12 pixels, enlarged
+    assert (width, height) == (16, 12)
 
 
 @needs_renderer

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,12 @@ from worldplan.agent.config.presets import load_preset, tasks
 from worldplan.agent.training.trainer import Trainer
 
 
-@pytest.mark.parametrize("name", list(tasks()))
+def named(name: str) -> Any:
+    """Pictures take seconds: they are read by tests of their own."""
+    return pytest.param(name, marks=[pytest.mark.slow] if name.endswith("-pixels") else [])
+
+
+@pytest.mark.parametrize("name", map(named, tasks()))
 def test_every_preset_trains(
     name: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
