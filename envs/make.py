@@ -29,7 +29,7 @@ from worldplan.envs.goals import DesiredGoal
 from worldplan.envs.observations.parts import parts_of
 from worldplan.envs.observations.pictures import leaves, observe_pictures
 from worldplan.envs.packages import is_installed, module_of
-from worldplan.envs.physics import ObserveState
+from worldplan.envs.physics import ObserveState, physics_of
 from worldplan.envs.rendering import backend
 from worldplan.envs.rendering.choose import choose_backend
 from worldplan.envs.rendering.frames import frames_per_second, seconds_per_frame
@@ -138,7 +138,10 @@ def created(config: EnvConfig, render_mode: str | None, num_envs: int | None = N
     try:
         with _without_deprecation():
             if not is_batched(config):
-                return gym.make(name, disable_env_checker=True, **kwargs)
+                env = gym.make(name, disable_env_checker=True, **kwargs)
+                if render_mode is not None and not {"camera_id", "camera_name"} & set(kwargs):
+                    _follow(env)
+                return env
             batch: Batch = gym.make_vec(
                 name, num_envs or 1, vectorization_mode="vector_entry_point", **kwargs
             )
@@ -149,6 +152,17 @@ def created(config: EnvConfig, render_mode: str | None, num_envs: int | None = N
         raise ValueError(f"environment {name!r} cannot be made with {kwargs}: {error}") from error
     except (gym.error.Error, ImportError) as error:  # they say what to do
         raise ValueError(f"environment {name!r} cannot be made: {error}") from error
+
+
+def _follow(env: gym.Env[Any, Any]) -> None:
+    """Renders by the camera that follows the body, where MuJoCo's model has one.
+
+    Gymnasium did so until 1.4, whose camera stays while what it shows runs away.
+    """
+    renderer, found = getattr(env.unwrapped, "mujoco_renderer", None), physics_of(env)
+    if renderer is not None and found is not None and renderer.camera_id == -1:
+        kind = mujoco.mjtObj.mjOBJ_CAMERA
+        renderer.camera_id = mujoco.mj_name2id(found[0], kind, "track")  # -1: it has none
 
 
 def _is_mujoco(spec: EnvSpec) -> bool:
