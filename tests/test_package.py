@@ -148,7 +148,8 @@ def test_wheel_holds_the_tree(tmp_path: Path) -> None:
         f"worldplan/{file.relative_to(ROOT)}"
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*")
-        if file.suffix in (".py", ".yaml")
+        if file.suffix in (".py", ".yaml") or (folder == "demos" and file.is_file())
+        if "__pycache__" not in file.parts
     }
     assert packed == tree | {"worldplan/__init__.py", "worldplan/py.typed"}
 
