@@ -110,6 +110,7 @@ def lines(code: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_planner_is_added(copy: Path) -> None:
     assert lines(PLANNER) <= 10
     (copy / "planners" / "tilted.py").write_text(PLANNER)
