@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from worldplan.envs import ObservationSpec
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -28,12 +30,15 @@ class Batch:
 
     @classmethod
     def blank(
-        cls, windows: int, before: int, after: int, observation: tuple[int, ...], action: int
+        cls, windows: int, before: int, after: int, observation: ObservationSpec, action: int
     ) -> Batch:
         """Zeros, laid out as the windows that a replay samples."""
         steps = (windows, before + after)
         return cls(
-            torch.zeros(windows, before + after + 1, *observation),
+            torch.zeros(
+                *(windows, before + after + 1, *observation.shape),
+                dtype=getattr(torch, observation.dtype),
+            ),
             torch.zeros(*steps, action),
             torch.zeros(steps),
             torch.zeros(steps),

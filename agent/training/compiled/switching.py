@@ -28,9 +28,9 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
     Args:
         plans: numbers of environments, those of training first; none if nothing is to be acted for.
     """
-    shape, width = agent.spec.observation.shape, agent.spec.action.size
+    seen, width = agent.spec.observation, agent.spec.action.size
     c, before = learner.config, learner.model.context - 1
-    learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, shape, width))
+    learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, seen, width))
     for batch in dict.fromkeys(plans):
         _decide(agent, batch)
 
@@ -38,8 +38,9 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
 def _decide(agent: Agent, batch: int) -> None:
     """As an episode does: begins, decides, decides from what the first decision left."""
     actor, generator = agent.actor("planner"), agent.generator(0)
-    observation = torch.zeros(batch, *agent.spec.observation.shape)
-    goal = torch.zeros_like(observation) if agent.spec.sets_goals else None
+    seen = agent.spec.observation
+    observation = torch.zeros(batch, *seen.shape, dtype=getattr(torch, seen.dtype))
+    goal = torch.zeros(batch, *seen.shape) if agent.spec.sets_goals else None
     state = actor.initial(batch).begin(torch.ones(batch, dtype=torch.bool), goal)
     for _ in range(2):
         _, state, _ = actor.act(observation, state, generator)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.data.rows import row_dtype
 from worldplan.envs import ActionSpec, EnvironmentSpec
@@ -31,7 +32,9 @@ def test_observations_come_back_as_they_were(tmp_path: Path, spec: ObservationSp
     for x in seen[1:]:
         replay.add(0, [0.0], 1.0, False, False, x)
     batch = replay.sample(rng, 50, 1, 2)
-    assert batch.observation.dtype == getattr(torch, spec.dtype)
+    blank = Batch.blank(50, 1, 2, spec, 1).observation  # of what is compiled beforehand
+    assert batch.observation.dtype == blank.dtype == getattr(torch, spec.dtype)
+    assert batch.observation.stride() == blank.stride()
     known = {x.tobytes() for x in seen}
     assert {x.tobytes() for x in batch.observation.numpy().reshape(-1, spec.size)} == known
     batch = replay.sample(rng, 50, 0, 1)

@@ -9,7 +9,7 @@ import pytest
 from tests.agent.data.test_replay import A, D, World, make
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.replay import Replay
-from worldplan.envs import EnvironmentSpec
+from worldplan.envs import EnvironmentSpec, ObservationSpec
 
 
 def test_starts_are_uniform_over_transitions(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_blank_batch_is_laid_out_as_a_sampled_one(
     replay = make(tmp_path, envs=1)
     World(replay, 0).episode(9)
     sampled = replay.sample(np.random.default_rng(0), 8, before, after)
-    blank = Batch.blank(8, before, after, (D,), A)
+    blank = Batch.blank(8, before, after, ObservationSpec((D,)), A)
     for field in fields(Batch):
         one, other = (getattr(batch, field.name) for batch in (sampled, blank))
         assert (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype)
