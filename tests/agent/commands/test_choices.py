@@ -12,13 +12,12 @@ import torch
 from rich.console import Console
 
 from tests.helpers.commands import run
+from tests.helpers.cut import run_until_power_cut, short_probe
 from tests.helpers.settings import SMALL
 from worldplan.agent.agent import ACTORS
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.dataset import read_spec
-from worldplan.agent.evaluation import probe
 from worldplan.agent.experiments.compare.measure import wander
-from worldplan.agent.experiments.imagine import imagined
 from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.restore import load
@@ -31,10 +30,7 @@ SPEC = ActionSpec(5, "multi_discrete", choices=(3, 2), first=(-1, 1))
 
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
-    """Fewer rows, and a worse probe, than a user would want."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imagined, "_ROWS", 200)
-        patch.setattr(probe, "_UPDATES", 50)
+    with short_probe():
         yield
 
 
@@ -149,16 +145,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path) -> None:
 
     trainer("whole").run()
     part = trainer("part")
-    save = part._save
-
-    def stop_after_first_save() -> None:
-        save()
-        if part.step > 50:
-            raise RuntimeError("power cut")
-
-    part._save = stop_after_first_save  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="power cut"):
-        part.run()
+    run_until_power_cut(part, after=50)
     trainer("part", resume=True).run()
     one, other = (read(find(tmp_path / folder))[0] for folder in ("whole", "part"))
     assert one.keys() == other.keys()

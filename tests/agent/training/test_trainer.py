@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.helpers.cut import run_until_power_cut
 from tests.helpers.settings import HELPERS
 from worldplan.agent import load
 from worldplan.agent.config.overrides import resolve
@@ -128,15 +129,7 @@ def test_a_run_with_several_environments_resumes_bit_for_bit(
     settings = [*small, "num_envs=3", "steps=240", "checkpoint_interval=60"]
     trainer(toy, settings, tmp_path / "whole").run()
     part = trainer(toy, settings, tmp_path / "part")
-    save = part._save
-
-    def stop_after_first_save() -> None:
-        save()
-        raise RuntimeError("power cut")
-
-    part._save = stop_after_first_save  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="power cut"):
-        part.run()
+    run_until_power_cut(part)
     trainer(toy, settings, tmp_path / "part", resume=True).run()
     assert same(read(find(tmp_path / "whole"))[0], read(find(tmp_path / "part"))[0])
 

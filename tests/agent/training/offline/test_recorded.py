@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from tests.helpers.commands import run
+from tests.helpers.cut import run_until_power_cut
 from tests.helpers.settings import SMALL
 from worldplan.agent import load
 from worldplan.agent.acting.collect import collect
@@ -82,15 +83,7 @@ def test_such_a_run_resumes_bit_for_bit_without_what_it_started_with(
     settings = [f"start_from={before}", f"data={copied}"]
     trainer(tmp_path / "whole", *settings).run()
     part = trainer(tmp_path / "part", *settings)
-    save = part._save
-
-    def stop_after_first_save() -> None:
-        save()
-        raise RuntimeError("power cut")
-
-    part._save = stop_after_first_save  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="power cut"):
-        part.run()
+    run_until_power_cut(part)
     copied.unlink()
     saved = config_of(tmp_path / "part")
     Trainer(saved, tmp_path / "part", Console(quiet=True), resume=True).run()
