@@ -31,7 +31,8 @@ MAY = {
 }
 # The floors of agent/, the uppermost first: imports only ever point down.
 FLOORS = (
-    *("commands", "api", "experiments", "training", "evaluation", "config", "agent", "acting"),
+    *("commands", "api", "experiments", "training", "deployment", "evaluation"),
+    *("config", "agent", "acting"),
     *("learning", "models", "data"),
 )
 # Rooms that stand side by side on one floor, and may not know of each other.

@@ -19,7 +19,14 @@ from worldplan.agent.acting.objective import GoalDistance, Objective
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model
-from worldplan.planners import ItemisedCost, Plan, Planner, PlanNoise, PlanState
+from worldplan.planners import (
+    ItemisedCost,
+    Plan,
+    Planner,
+    PlanNoise,
+    PlanState,
+    make_planner,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Controller:
 
     def prepare(self, execution: Execution) -> None:
         """From now on decisions run as `execution` says, on the same device."""
+        self._execution = execution
         device, precision, planner = self.device, execution.plan_precision, self.planner
         # A decision is compiled whole, unless its loop must look at a clock or at gradients: then
         # what it calls is. Into a simulator, which has no heads, the compiler cannot see.
@@ -62,6 +70,19 @@ class Controller:
         self._whole = prepare(self.decide, whole, precision, device, wrapped=True)
         self._plainly = prepare(self.decide, False, precision, device)
         self._score = prepare(self.score, compiled and not whole, device=device, dynamic=True)
+
+    def set_deadline(self, ms: float | None) -> None:
+        """From now on a search ends after so many milliseconds; None: after all its iterations.
+
+        Raises:
+            ValueError: not a positive number.
+        """
+        config = self.planner.config
+        if config.deadline_ms == ms:  # what was compiled stays
+            return
+        changed = type(config).model_validate({**config.model_dump(), "deadline_ms": ms})
+        self.planner = make_planner(changed, self.planner.actions)
+        self.prepare(self._execution)
 
     def __call__(
         self,
@@ -89,9 +110,8 @@ class Controller:
             raise ValueError(
                 f"expected one goal, or one for each of {len(observation)}, got {len(goal)}"
             )
-        unit = scale = None
-        if self.default and goal is None and objective is None:
-            unit, scale = self.default.unit, self.default.caution
+        scale = None if objective is not None else self.caution(goal)
+        unit = self.default.unit if self.default and scale is not None else None
         if explore and scale is not None:
             scale = torch.ones_like(scale)  # a tensor too: one compiled decision serves both
         if explain:
@@ -105,8 +125,15 @@ class Controller:
             plan = plan.scaled(unit if scale is None else unit * scale)
         return plan, after
 
-    def draw_noise(self, batch: int, generator: torch.Generator) -> ControllerNoise:
-        """Of B decisions: the planner's, the proposing policy's and that of its futures."""
+    def caution(self, goal: Tensor | None) -> Tensor | None:
+        """() what scores are divided by where plans are for the default, and not for a goal."""
+        return self.default.caution if self.default and goal is None else None
+
+    def draw_noise(self, batch: int, generator: torch.Generator | None) -> ControllerNoise:
+        """Of B decisions: the planner's, the proposing policy's and that of its futures.
+
+        Without a generator it is of PyTorch's own.
+        """
         E = self.model.noise_dim
         plan = self.planner.draw_noise(batch, E, generator, self.device)
         P, T = self.proposals, self.planner.config.horizon

@@ -12,6 +12,7 @@ from worldplan.agent.commands.experiments import compare, report
 from worldplan.agent.commands.imagine import imagine
 from worldplan.agent.commands.offline import collect, fit
 from worldplan.agent.commands.play import evaluate, rollout
+from worldplan.agent.commands.robot import export, serve
 from worldplan.agent.commands.terminal import console
 from worldplan.agent.commands.train import train
 
@@ -50,5 +51,7 @@ def tasks() -> None:
     console.print("Any other Gymnasium environment: worldplan train --env ID")
 
 
-for command in (train, evaluate, rollout, imagine, tasks, collect, fit, compare, report):
+for command in (
+    *(train, evaluate, rollout, imagine, tasks, collect, fit, compare, report, serve, export),
+):
     app.command()(guarded(command))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.trust import require
 from worldplan.envs import EnvConfig, EnvironmentSpec, make_vector
+
+if TYPE_CHECKING:
+    from worldplan.agent.deployment.fixed_rate import Timing
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,20 @@ class TrainedAgent(Agent):
         from worldplan.agent.training import hub
 
         return hub.push(self, repo, private=private, token=token)
+
+    def export(self, path: str | Path, actor: str | None = None, batch: int = 1) -> Path:
+        """Writes a file that acts without worldplan; see `deployment.export.export`."""
+        from worldplan.agent.deployment.export import export
+
+        return export(self, path, actor, batch)
+
+    def control(
+        self, read: Callable[[], Any], write: Callable[[Any], object], **how: Any
+    ) -> Timing:
+        """Acts at a fixed rate, on a robot; see `deployment.fixed_rate.control`."""
+        from worldplan.agent.deployment.fixed_rate import control
+
+        return control(self, read, write, **how)
 
     def _elsewhere(self, task: object) -> EnvConfig:
         if isinstance(task, EnvConfig):

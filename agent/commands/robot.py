@@ -1,0 +1,67 @@
+"""Commands that take an agent out of training: serve, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldplan.agent.commands.terminal import Overrides, Subject, TrustOption, console, subject
+
+
+def serve(
+    run: Subject,
+    settings: Overrides = None,
+    rate: Annotated[float, typer.Option(help="decisions a second")] = 50.0,
+    host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 7447,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="default: until the client goes")
+    ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="of the search; default: 0.6 of the period")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="end with the first client")] = False,
+    trust: TrustOption = False,
+) -> None:
+    """Act at a fixed rate for a program that sends observations as lines of JSON over TCP.
+
+    \b
+    it writes     {"observation": [...], "reset": true}      reset where an episode begins
+    it reads      {"action": [...], "outcome": "planned", "late": false, "ms": 4.1}
+
+    One line is read at each beat of the clock. "outcome" is "unseen" where nothing came since the
+    last beat, and "failed" where there was no plan: then the action is the middle of its bounds.
+    Whoever reaches the address can steer: other machines only after --host 0.0.0.0.
+    """
+    import socket
+
+    from worldplan.agent.deployment.fixed_rate import ready
+    from worldplan.agent.deployment.serve import serve as serve_clients
+    from worldplan.agent.training.compiled.playing import compile_to_play
+
+    agent, config = subject(run, settings, trust=trust)
+    decisions = int(rate * seconds) if seconds is not None else 1 << 62
+    if compile_to_play(agent, config.compile, decisions):
+        console.print("compiles first: minutes, or seconds if done before")
+    how = {"rate": rate, "seconds": seconds, "deadline_ms": deadline_ms}
+    with ready(agent, rate, deadline_ms), socket.create_server((host, port)) as listener:
+        at = listener.getsockname()
+        console.print(f"{rate:g} decisions a second at {at[0]}:{at[1]}; Ctrl-C ends it")
+        serve_clients(listener, agent, console.print, once=once, **how)
+
+
+def export(
+    run: Subject,
+    file: Annotated[Path, typer.Argument(help="FILE.pt2 (compiled) or FILE.onnx (the policy)")],
+    actor: Annotated[
+        str | None, typer.Option(help="planner or policy; default: planner, of ONNX policy")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="observations in each call")] = 1,
+) -> None:
+    """Write what an agent does to one file that acts without worldplan, and check it."""
+    agent, _ = subject(run, None)
+    with console.status("exporting: a .pt2 file takes minutes"):
+        found = agent.export(file, actor, batch)
+    console.print(f"written to {found}: its actions are those of the agent")

@@ -1,0 +1,131 @@
+"""A decision as a function of tensors, which torch.export can take out of worldplan.
+
+Shapes: B environments, D observation, A action, C remembered steps, T horizon, E elites, S state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldplan.agent.acting.actor_state import ActorState
+from worldplan.agent.acting.actors import AgentActor, PlanningActor, PolicyActor
+from worldplan.envs import ActionSpec
+from worldplan.planners import PlanState
+
+
+class Decision(nn.Module):
+    """What an agent does: an observation and a state go in, an action and a state come out.
+
+    The state is one row of numbers; an episode begins with zeros. Actions are as the environment
+    takes them, or NaN (the first choice, of choices) where no plan has a finite cost. Noise is of
+    PyTorch's own generator: after `torch.manual_seed(k)` actions are those of `Agent.act` after
+    `reset(seed=k)`.
+    """
+
+    def __init__(self, actor: AgentActor, spec: ActionSpec) -> None:
+        """Of an actor that plans, to the learned return or a goal, or of the policy.
+
+        Raises:
+            ValueError: another actor, or one whose decisions are not only of tensors.
+        """
+        super().__init__()
+        self.actor, self.spec, self.controller = actor, spec, actor.controller
+        if why_not := obstacle(actor):
+            raise ValueError(why_not)
+        # Registered, so that their weights are the module's.
+        self.model, self.heads = self.controller.model, self.controller.heads
+        example = actor.initial(1)
+        self.parts = _parts(example) if isinstance(actor, PlanningActor) else _past(example)
+        self.sizes = [part[0].numel() for part in self.parts]
+        if spec.choices is None:
+            spec.scaled(np.zeros(spec.size, np.float32))  # tells bounds that are not known
+
+    @property
+    def size(self) -> int:
+        """S, numbers of the state."""
+        return sum(self.sizes)
+
+    def forward(self, observation: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions and the next state, of observations (B, D) and a state (B, S)."""
+        before = self._unpacked(state, len(observation))
+        if isinstance(self.actor, PolicyActor):
+            # No noise is drawn, and no generator is asked.
+            action, after, _ = self.actor.choose(observation, before, torch.default_generator)
+        else:
+            action, after = self._plan(observation, before)
+        after = after.remember(observation, action)
+        return self._scaled(action), self._packed(after)
+
+    def _plan(self, observation: Tensor, state: ActorState) -> tuple[Tensor, ActorState]:
+        c = self.controller
+        noise = c.draw_noise(len(observation), None)
+        plan, plan_state = c.decide(observation, state, noise, c.goal, c.caution(c.goal))
+        action = plan.action.masked_fill(plan.failed[:, None], torch.nan)
+        # False, and made of a draw that most planners do not use: a compiler leaves out what is not
+        # used, and all later draws would be others than the agent's.
+        fresh = noise.plan.select < 0
+        return action, replace(state, plan=replace(plan_state, fresh=fresh))
+
+    def _packed(self, state: ActorState) -> Tensor:
+        parts = _parts(state) if isinstance(self.actor, PlanningActor) else _past(state)
+        return torch.cat([part.reshape(len(part), -1).float() for part in parts], 1)
+
+    def _unpacked(self, state: Tensor, batch: int) -> ActorState:
+        given = [
+            part.view(batch, *like.shape[1:]).to(like.dtype)
+            for part, like in zip(torch.split(state, self.sizes, 1), self.parts, strict=True)
+        ]
+        observations, actions, valid, *plan = given
+        before = self.actor.initial(batch)
+        if plan:
+            mean, elites, begun = plan
+            before = replace(before, plan=PlanState(mean, elites, ~begun))
+        return replace(before, observations=observations, actions=actions, valid=valid)
+
+    def _scaled(self, action: Tensor) -> Tensor:
+        """As `ActionSpec.scaled`, of tensors."""
+        s = self.spec
+        if s.choices is not None:
+            assert s.first is not None
+            parts = [part.argmax(-1) for part in torch.split(action, list(s.choices), -1)]
+            chosen = torch.stack(parts, -1) + torch.tensor(s.first)
+            return chosen[:, 0] if s.kind == "discrete" else chosen
+        low, high = torch.tensor(s.low), torch.tensor(s.high)
+        return (low + (high - low) * (action + 1) / 2).clamp(low, high)
+
+
+def obstacle(actor: AgentActor) -> str | None:
+    """Why the actor's decisions cannot be exported, or None."""
+    c = actor.controller
+    if not isinstance(actor, PlanningActor | PolicyActor):
+        return "expected the planner or the policy to be exported"
+    if c.heads is None:
+        return "a decision that steps a simulator cannot be exported; expected a learned model"
+    if isinstance(actor, PolicyActor):
+        return None
+    if c.objective is not None:
+        return (
+            "a cost that is a Python function cannot be exported; expected plans for the learned "
+            "return or, after agent.aim(goal), for a goal"
+        )
+    if c.planner.differentiates:
+        return (
+            f"planner.kind={c.planner.config.kind} follows gradients, which an exported decision "
+            "has none of; expected another planner"
+        )
+    return None
+
+
+def _past(state: ActorState) -> tuple[Tensor, ...]:
+    """What is remembered of the steps before, each (B, ...)."""
+    return state.observations, state.actions, state.valid
+
+
+def _parts(state: ActorState) -> tuple[Tensor, ...]:
+    """The same and what one plan leaves to the next; zeros where an episode begins."""
+    plan = state.plan
+    return *_past(state), plan.mean, plan.elites, ~plan.fresh
