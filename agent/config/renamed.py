@@ -1,4 +1,4 @@
-"""Settings that have another name now. The old ones are read for one version."""
+"""Settings of older versions: other names, and what was so before it was a setting."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ RENAMED = {
     "agent.learner.decay": "agent.learner.rho",
     "agent.learner.target_rate": "agent.learner.tau",
 }
+# What runs did before there was the setting, where today's default is something else.
+BEFORE = {"agent.noise_min_std": 0.0}
 
 
 def present_name(key: str) -> str:

@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.presets import load_preset, tasks
+from worldplan.agent.config.saved import plain
 from worldplan.agent.training.curve import Curve
 
 
@@ -18,14 +23,18 @@ def write_run(
     finished: bool = True,
     **agent: Any,
 ) -> Path:
-    """A run folder with an evaluation at each of the curve's steps; two frames a step."""
+    """A run folder with an evaluation at each of the curve's steps; two frames a step.
+
+    `agent` is put over the settings of the preset, if the task is one, or else the defaults.
+    """
     run = folder / f"{task}-{seed}-{'-'.join(map(str, agent.values()))}"
     rows, episodes = Curve(run / "curve.csv"), Curve(run / "episodes.csv")
     for step, value in curve.items():
         rows.append({"step": step, "frames": 2 * step, "return": value, "policy_return": value / 4})
         episodes.append({"step": step, "return": value - 1, "length": 1})
-    config = {"task": task, "seed": seed, "env": {"id": env}, "agent": agent}
-    (run / "config.yaml").write_text(json.dumps(config))
+    base = load_preset(task) if task in tasks() else {"task": task}
+    config = plain(resolve(base | {"env": {**base.get("env", {}), "id": env}, "seed": seed}))
+    OmegaConf.save(OmegaConf.merge(config, {"agent": agent}), run / "config.yaml")
     if finished:
         last = list(curve.items())[-1]
         result = {

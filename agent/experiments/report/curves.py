@@ -18,18 +18,21 @@ from omegaconf import OmegaConf
 
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.reading import reading
-from worldplan.agent.config.renamed import modernised
+from worldplan.agent.config.renamed import BEFORE, modernised
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import plain
 from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
 from worldplan.agent.training.curve import read_curve
+from worldplan.envs import EnvConfig
 
 Floats = npt.NDArray[np.float64]
 
 _LARGEST = 1000.0  # return of a perfect episode, in all tasks of the DeepMind Control Suite
 _SUITE = "dm_control/"
 # Settings by which runs of one task are told apart: what is learned from, and how.
-_TELLING = ("agent.", "env.", "num_envs", "seed_steps", "updates_per_step")
+_TELLING = ("agent.", "env.", "num_envs", "replay.recency", "seed_steps", "updates_per_step")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _read_undamaged(folder: Path) -> Iterator[RunCurve]:
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     if not isinstance(config, dict) or not isinstance(config["task"], str):
         raise ValueError("its config.yaml holds no settings of a run")
-    flat = dict(dotted(modernised({str(k): v for k, v in config.items()})))
+    flat = _completed(dict(dotted(modernised({str(k): v for k, v in config.items()}))))
     latent = "agent.model.latent."
     if flat.get(latent + "kind") == "none":  # how z is trained says nothing then
         flat = {k: v for k, v in flat.items() if k == latent + "kind" or not k.startswith(latent)}
@@ -135,6 +138,16 @@ def _read_undamaged(folder: Path) -> Iterator[RunCurve]:
         json.loads(result.read_text()) if result.exists() else None,
         curve[-1] | (read_curve(diagnostics)[-1] if diagnostics.exists() else {}),
     )
+
+
+def _completed(saved: dict[str, Any]) -> dict[str, Any]:
+    """Dotted settings, and those that are younger than the run as they were then."""
+    env = EnvConfig(id=saved["env.id"])
+    today = dict(dotted(plain(RunConfig(task=saved["task"], env=env)))) | BEFORE
+    kinds = [key for key in today if key.endswith(".kind")]
+    # Of another kind of model or planner today's default says nothing.
+    others = [key.removesuffix("kind") for key in kinds if saved.get(key) != today[key]]
+    return {k: v for k, v in today.items() if not k.startswith(tuple(others))} | saved
 
 
 def group(runs: Sequence[RunCurve]) -> list[Group]:

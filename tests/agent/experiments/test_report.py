@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from tests.helpers.commands import run
 from tests.helpers.runs import write_run
@@ -37,6 +38,21 @@ def test_the_policy_is_compared_with_the_planner(tmp_path: Path) -> None:
         Curve(run / "diagnostics.csv", step).append({"step": step, **measures})
     lines = "\n".join(say(group(find_runs([run]))))
     assert "50% of its actions saturated; value of executed actions 3, of the policy's 2" in lines
+
+
+def test_a_setting_that_is_younger_than_a_run_is_as_it_was_then(tmp_path: Path) -> None:
+    """Runs that differ in nothing else are of one group, as long as none asks for another."""
+    young = write_run(tmp_path / "young", "t", 0, {10: 0, 20: 1})
+    old = write_run(tmp_path / "old", "t", 1, {10: 0, 20: 1})
+    content = OmegaConf.load(old / "config.yaml")
+    del content.agent.proposals, content.env.workers, content.agent.noise_min_std
+    OmegaConf.save(content, old / "config.yaml")
+    labels = {g.label for g in group(find_runs([young, old]))}
+    # Exploration had no least noise before there was a setting for it.
+    assert labels == {"noise_min_std=0.2", "noise_min_std=0.0"}
+    content.agent.noise_min_std = 0.2
+    OmegaConf.save(content, old / "config.yaml")
+    assert [g.label for g in group(find_runs([young, old]))] == [""]
 
 
 def test_a_run_that_stopped_because_it_solved_the_task_stays_solved(tmp_path: Path) -> None:
@@ -94,7 +110,8 @@ def test_how_z_is_trained_sets_nothing_apart_where_there_is_no_z(tmp_path: Path)
     write_run(tmp_path / "2", "t", 2, {10: 1}, model=latent("gaussian", 0.2))
     assert [g.label for g in group(find_runs([tmp_path]))] == [
         "model.latent.kind=none",
-        "model.latent.kind=gaussian model.latent.kl_weight=0.2",
+        "model.latent.free_bits=0.01 model.latent.kind=gaussian model.latent.kl_weight=0.2 "
+        "model.latent.prior_share=0.8",
     ]
 
 
