@@ -53,7 +53,7 @@ def test_a_decision_stays_on_its_device(
     monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
     agent = placed(case, META, planner)
     state, x = initial(agent, 3), case.x(3).to(META)
-    noise = agent.controller.draw_noise(3, None)  # type: ignore[arg-type]
+    noise = agent.controller.draw_noise(3, None)
     plan, after = agent.controller.decide(x, state, noise)
     assert {plan.action.device, plan.std.device, after.mean.device} == {META}
 

@@ -32,7 +32,7 @@ def write_run(
     for step, value in curve.items():
         rows.append({"step": step, "frames": 2 * step, "return": value, "policy_return": value / 4})
         episodes.append({"step": step, "return": value - 1, "length": 1})
-    base = load_preset(task) if task in tasks() else {"task": task}
+    base: dict[str, Any] = load_preset(task) if task in tasks() else {"task": task}
     config = plain(resolve(base | {"env": {**base.get("env", {}), "id": env}, "seed": seed}))
     OmegaConf.save(OmegaConf.merge(config, {"agent": agent}), run / "config.yaml")
     if finished:

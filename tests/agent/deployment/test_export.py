@@ -190,10 +190,8 @@ def test_a_compiled_decision_runs_in_cpp(tmp_path: Path) -> None:
     subprocess.run(command, shell=True, check=True, cwd=folder, env={**os.environ, "PATH": path})
     lines = "\n".join(" ".join(map(str, x[0])) for x in observations(1))
     size = Decision(a.actor(), a.spec.action).size
-    done = subprocess.run(
-        [tmp_path / "act", file, "3", str(size), "3"],
-        **{"input": lines, "capture_output": True, "text": True},
-    )
+    call = [str(tmp_path / "act"), str(file), "3", str(size), "3"]
+    done = subprocess.run(call, input=lines, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
     np.testing.assert_allclose(found, acted(a, seed=3), rtol=1e-3, atol=1e-3)
