@@ -23,6 +23,10 @@ def serve(
         float | None, typer.Option(help="of the search; default: 0.6 of the period")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="end with the first client")] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="decide in a third of the time, after a minute or more"),
+    ] = False,
     trust: TrustOption = False,
 ) -> None:
     """Act at a fixed rate for a program that sends observations as lines of JSON over TCP.
@@ -36,15 +40,20 @@ def serve(
     Whoever reaches the address can steer: other machines only after --host 0.0.0.0.
     """
     import socket
+    from dataclasses import replace
 
-    from worldplan.agent.deployment.fixed_rate import ready
+    from worldplan.agent.deployment.fixed_rate import check_pace, ready
     from worldplan.agent.deployment.serve import serve as serve_clients
-    from worldplan.agent.training.compiled.playing import compile_to_play
+    from worldplan.agent.learning.compiling import obstacle
+    from worldplan.agent.training.compiled.switching import switch
 
-    agent, config = subject(run, settings, trust=trust)
-    decisions = int(rate * seconds) if seconds is not None else 1 << 62
-    if compile_to_play(agent, config.compile, decisions):
-        console.print("compiles first: minutes, or seconds if done before")
+    check_pace(rate, deadline_ms)
+    agent, _ = subject(run, settings, trust=trust)
+    if compiled:
+        if why_not := obstacle():
+            raise ValueError(f"--compile cannot be done: {why_not}")
+        console.print("compiling: a minute or more, or seconds if done before")
+        switch(agent, replace(agent.execution, compiled=True))
     how = {"rate": rate, "seconds": seconds, "deadline_ms": deadline_ms}
     with ready(agent, rate, deadline_ms), socket.create_server((host, port)) as listener:
         at = listener.getsockname()

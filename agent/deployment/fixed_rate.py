@@ -129,9 +129,10 @@ def ticks(
         deadline_ms: of the search, within the period; default: 0.6 of it.
 
     Raises:
-        ValueError: a rate that cannot be, or a deadline that is not within the period.
+        ValueError: see `check_pace`.
     """
-    period = 1 / _checked(rate)
+    check_pace(rate, deadline_ms)
+    period = 1 / rate
     if safe is None:
         safe = safe_action(agent)
     with ready(agent, rate, deadline_ms):
@@ -171,10 +172,14 @@ def _decide(agent: Agent, read: Read, safe: Any) -> tuple[Any, Any, str]:
         return safe, "failed", str(error)
 
 
-def _checked(rate: float) -> float:
+def check_pace(rate: float, deadline_ms: float | None = None) -> None:
+    """Raises ValueError for a rate that cannot be, or a deadline that is not within its period."""
     if not 0 < rate <= 10_000:
         raise ValueError(f"expected a rate of up to 10,000 decisions a second, got {rate}")
-    return rate
+    if deadline_ms is not None and not 0 < deadline_ms <= 1000 / rate:
+        raise ValueError(
+            f"expected a deadline within the period, {1000 / rate:g} ms, got {deadline_ms}"
+        )
 
 
 @contextmanager
@@ -182,13 +187,11 @@ def ready(agent: Agent, rate: float, deadline_ms: float | None = None) -> Iterat
     """Within it the agent's search has a deadline; what its first decisions need has been made.
 
     Raises:
-        ValueError: a deadline that is not within the period.
+        ValueError: see `check_pace`.
     """
-    period = 1000 / _checked(rate)
-    if deadline_ms is not None and not 0 < deadline_ms <= period:
-        raise ValueError(f"expected a deadline within the period, {period:g} ms, got {deadline_ms}")
+    check_pace(rate, deadline_ms)
     before = agent.controller.planner.config.deadline_ms
-    agent.controller.set_deadline(0.6 * period if deadline_ms is None else deadline_ms)
+    agent.controller.set_deadline(600 / rate if deadline_ms is None else deadline_ms)
     try:
         spec = agent.spec.observation
         for _ in range(_WARM):
