@@ -7,7 +7,7 @@ check:  ## Lint, format, types, direction of imports
 	bash .ci/check
 
 test:  ## The tests, on the installed package
-	pytest
+	pytest -n auto --dist loadfile
 
 bench:  ## What a decision and an update take
 	python benchmarks/speed.py
