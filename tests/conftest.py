@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.settings import HELPERS, SMALL
+from worldplan.agent.learning.compiling import find_device
 
 # The user's list of environments that were made stays as it is.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
@@ -29,6 +30,16 @@ if "MUJOCO_GL" not in os.environ:
     found = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     if found.returncode == 0:
         os.environ["MUJOCO_GL"] = found.stdout.strip()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where agents run: cpu, cuda, cuda:1 or mps")
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The device of `--device`, which must be there."""
+    return find_device(request.config.getoption("--device"))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Everything stays on the device that was asked for.
 
-On a machine with CUDA the agents really run there. Elsewhere they are laid out on PyTorch's `meta`
-device, which computes shapes and no numbers, and refuses tensors of another device just the same.
+With `pytest --device cuda` agents really run there. Some are laid out on PyTorch's `meta` device in any
+case, which computes shapes and no numbers, and refuses tensors of another device just the same.
 """
 
 import pickle
@@ -27,8 +27,7 @@ from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvironmentSpec
 from worldplan.planners import PLANNERS, Plan
 
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-META, CUDA = torch.device("meta"), torch.device("cuda")
+META = torch.device("meta")
 
 
 def placed(case: Case, device: torch.device, planner: str = "mppi") -> Agent:
@@ -72,19 +71,19 @@ def test_an_update_stays_on_its_device(case: Case, monkeypatch: pytest.MonkeyPat
     assert {p.grad.device for p in learner.parameters if p.grad is not None} == {META}
 
 
-@pytest.mark.cuda
-@on_cuda
 @some("learns")
-def test_cuda_learns_and_plans_as_the_cpu_does(case: Case, tmp_path: Path) -> None:
+def test_a_device_learns_and_plans_as_the_cpu_does(
+    case: Case, device: torch.device, tmp_path: Path
+) -> None:
     cpu = case.make()
-    gpu = Agent(cpu.config, cpu.spec, Execution(device=CUDA))
+    gpu = Agent(cpu.config, cpu.spec, Execution(device=device))
     gpu.load_weights(cpu.weights())
     batch, x = case.batch(cpu), case.x(4)
     there, here = gpu.make_learner(), cpu.make_learner()
     noise = here._noise(8, rng())
     expected, _, _ = here.losses(batch, here.value_scale, noise)
     loss, _, _ = there.losses(
-        batch.to(CUDA), there.value_scale, UpdateNoise(*(u.to(CUDA) for u in noise))
+        batch.to(device), there.value_scale, UpdateNoise(*(u.to(device) for u in noise))
     )
     assert float(loss) == pytest.approx(float(expected), rel=1e-3)
     for _ in range(3):
@@ -103,12 +102,10 @@ def test_cuda_learns_and_plans_as_the_cpu_does(case: Case, tmp_path: Path) -> No
     np.testing.assert_array_equal(sent.act(x.numpy()), cpu.act(x.numpy()))
 
 
-@pytest.mark.cuda
-@on_cuda
-def test_a_run_on_cuda_is_evaluated_on_the_cpu(
-    toy: dict[str, Any], small: list[str], tmp_path: Path
+def test_a_run_on_a_device_is_evaluated_on_the_cpu(
+    toy: dict[str, Any], small: list[str], device: torch.device, tmp_path: Path
 ) -> None:
-    config = resolve(toy, [*small, "device=cuda"])
+    config = resolve(toy, [*small, f"device={device}"])
     result = Trainer(config, tmp_path / "run", Console(quiet=True)).run()
     assert np.isfinite(result.returns).all()
     assert load(tmp_path / "run", device="cpu").act([0.0, 0.0]).shape == (1,)

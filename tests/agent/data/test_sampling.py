@@ -35,11 +35,38 @@ def test_recent_transitions_are_sampled_more_often(
     for env in range(2):
         replay.begin(env, [0.0])
         for t in range(1000):
-            replay.add(env, [0.0], t, False, False, [0.0])
+            replay.add(env, [0.0], t, t == 999 and env == 1, False, [0.0])
     when = replay.sample(np.random.default_rng(0), 40_000, 0, 1).reward[:, 0]
     assert (when >= 990).float().mean() == pytest.approx(of_newest, rel=0.1)
     assert when.min() == 0
     assert when.max() == 999
+
+
+def test_recency_counts_once_an_episode_has_terminated(tmp_path: Path) -> None:
+    """Also after the run is resumed, whatever was written since its checkpoint."""
+
+    def share(replay: Replay) -> float:
+        when = replay.sample(np.random.default_rng(0), 20_000, 0, 1).reward[:, 0]
+        return float((when >= 90).float().mean())
+
+    sizes = (tmp_path, EnvironmentSpec.vectors(1, 1), 1, 4000, 10)
+    replay = Replay(*sizes, recency=2.0)
+    replay.begin(0, [0.0])
+    for t in range(100):
+        replay.add(0, [0.0], t, False, t == 99, [0.0])
+    assert share(replay) == pytest.approx(0.1, rel=0.1)
+    before = replay.state()
+    replay.begin(0, [0.0])
+    replay.add(0, [0.0], 0, True, False, [0.0])
+    # Of 102 rows the newest 1 + 1 + 10 hold these ten: sqrt(12 / 102) - sqrt(2 / 102).
+    assert share(replay) == pytest.approx(0.2, rel=0.1)
+    after = replay.state()
+
+    again = Replay(*sizes, recency=2.0, resume=True)
+    again.restore(after)
+    assert share(again) == share(replay)
+    again.restore(before)
+    assert share(again) == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3), (2, 1)])
