@@ -30,8 +30,8 @@ class ReplayConfig(BaseModel):
     """Size of the replay buffer, and how it is sampled.
 
     With a `recency` of 2 the newest a of N transitions make up sqrt(a / N) of a batch, so that what
-    has just gone wrong is soon learned from; with 1 all are sampled alike. It counts once an episode
-    has terminated: where none does, nothing goes wrong, and HalfCheetah learns slower with it.
+    has just gone wrong is soon learned from; with 1 all are sampled alike. It counts once an
+    episode has terminated: where none does, nothing goes wrong, and HalfCheetah learns slower.
     (Wang & Ross 2019, https://arxiv.org/abs/1906.04009, do so too, by another rule.)
     """
 

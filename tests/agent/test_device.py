@@ -1,7 +1,7 @@
 """Everything stays on the device that was asked for.
 
-With `pytest --device cuda` agents really run there. Some are laid out on PyTorch's `meta` device in any
-case, which computes shapes and no numbers, and refuses tensors of another device just the same.
+With `pytest --device cuda` agents really run there. Others are laid out on PyTorch's `meta` device,
+which computes shapes and no numbers, and refuses tensors of another device just the same.
 """
 
 import pickle
