@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
@@ -14,9 +13,9 @@ from worldplan.agent.commands.terminal import (
     Task,
     at_work,
     console,
+    data_writer,
     task_names,
     task_settings,
-    will_write,
 )
 from worldplan.agent.config.names import one_of
 
@@ -28,28 +27,24 @@ def collect(
     steps: Annotated[
         int, typer.Option(min=1, max=10**9, help="decisions in all episodes together")
     ] = 20_000,
-    out: Annotated[Path, typer.Option(help="the .npz to write")] = Path("transitions.npz"),
+    out: Annotated[str, typer.Option(help="the .npz to write, or minari:ID")] = "transitions.npz",
     actor: Annotated[str, typer.Option(help="noise (pink) or random (uniform)")] = "noise",
 ) -> None:
     """Collect transitions for `worldplan fit`, with an actor that follows no reward or goal."""
     from worldplan.agent.acting.collect import Collector
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.data.dataset import write_dataset
-    from worldplan.envs import EnvironmentSpec, make_env
 
     config = resolve(*task_settings(task, env, overrides))
-    will_write(out, ".npz")
     one_of("collector", actor, get_args(Collector))
+    write = data_writer(out, config.env, actor)
     who: Any = actor
     with at_work() as say:
         episodes = play(
             config.env, steps, who, config.seed,
             watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),
         )  # fmt: skip
-    world = make_env(config.env)
-    count = write_dataset(out, episodes, EnvironmentSpec.of(world))
-    world.close()
+    count = write(episodes)
     console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
 
 
