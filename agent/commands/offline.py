@@ -53,7 +53,7 @@ def fit(
         list[str],
         typer.Argument(
             help="a preset, unless there is --env; a data set: .npz of `collect` or `rollout`, or "
-            "minari:ID; settings: learner.horizon=5 ...",
+            "minari:ID, lerobot:FOLDER or lerobot:USER/NAME; settings: learner.horizon=5 ...",
             metavar="[TASK] DATASET [KEY=VALUE]...",
             autocompletion=task_names,
         ),
@@ -68,7 +68,7 @@ def fit(
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.training.offline.fit import TRIPLES_ALONE
     from worldplan.agent.training.offline.fit import fit as train_model
-    from worldplan.agent.training.offline.recorded import read_data
+    from worldplan.agent.training.offline.recorded import read_data, task_spec
     from worldplan.envs import make_vector
 
     task = words.pop(0) if env is None else None
@@ -80,7 +80,7 @@ def fit(
     dataset, *settings = words
     base, settings = task_settings(task, env, settings)
     config = resolve(base, settings if rewards else [*settings, *TRIPLES_ALONE])
-    episodes, recorded = read_data(dataset)
+    episodes, recorded = read_data(dataset, task_spec(config.env).action)
     if rewards and not any(e.reward.any() for e in episodes):
         raise ValueError(f"--rewards: {dataset} has none, or only zeros; expected others")
     with new_run_dir(config) as run_dir:
