@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from tests.helpers.commands import run
-from tests.helpers.lerobot import FILES, Frames, frames, write_frames, write_lerobot
+from tests.helpers.data.lerobot import FILES, Frames, frames, write_frames, write_lerobot
 from tests.helpers.servers.hub import hub_server
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.data.lerobot import read_lerobot
