@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
@@ -14,9 +13,9 @@ from worldplan.agent.commands.terminal import (
     Task,
     at_work,
     console,
+    data_writer,
     task_names,
     task_settings,
-    will_write,
 )
 from worldplan.agent.config.names import one_of
 
@@ -28,28 +27,24 @@ def collect(
     steps: Annotated[
         int, typer.Option(min=1, max=10**9, help="decisions in all episodes together")
     ] = 20_000,
-    out: Annotated[Path, typer.Option(help="the .npz to write")] = Path("transitions.npz"),
+    out: Annotated[str, typer.Option(help="the .npz to write, or minari:ID")] = "transitions.npz",
     actor: Annotated[str, typer.Option(help="noise (pink) or random (uniform)")] = "noise",
 ) -> None:
     """Collect transitions for `worldplan fit`, with an actor that follows no reward or goal."""
     from worldplan.agent.acting.collect import Collector
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
-    from worldplan.agent.data.dataset import write_dataset
-    from worldplan.envs import EnvironmentSpec, make_env
 
     config = resolve(*task_settings(task, env, overrides))
-    will_write(out, ".npz")
     one_of("collector", actor, get_args(Collector))
+    write = data_writer(out, config.env, actor)
     who: Any = actor
     with at_work() as say:
         episodes = play(
             config.env, steps, who, config.seed,
             watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),
         )  # fmt: skip
-    world = make_env(config.env)
-    count = write_dataset(out, episodes, EnvironmentSpec.of(world))
-    world.close()
+    count = write(episodes)
     console.print(f"{count:,} transitions of {len(episodes):,} episodes written to {out}")
 
 
@@ -58,7 +53,7 @@ def fit(
         list[str],
         typer.Argument(
             help="a preset, unless there is --env; a data set: .npz of `collect` or `rollout`, or "
-            "minari:ID; settings: learner.horizon=5 ...",
+            "minari:ID, lerobot:FOLDER or lerobot:USER/NAME; settings: learner.horizon=5 ...",
             metavar="[TASK] DATASET [KEY=VALUE]...",
             autocompletion=task_names,
         ),
@@ -73,7 +68,7 @@ def fit(
     from worldplan.agent.config.overrides import resolve
     from worldplan.agent.training.offline.fit import TRIPLES_ALONE
     from worldplan.agent.training.offline.fit import fit as train_model
-    from worldplan.agent.training.offline.recorded import read_data
+    from worldplan.agent.training.offline.recorded import read_data, task_spec
     from worldplan.envs import make_vector
 
     task = words.pop(0) if env is None else None
@@ -85,7 +80,7 @@ def fit(
     dataset, *settings = words
     base, settings = task_settings(task, env, settings)
     config = resolve(base, settings if rewards else [*settings, *TRIPLES_ALONE])
-    episodes, recorded = read_data(dataset)
+    episodes, recorded = read_data(dataset, task_spec(config.env).action)
     if rewards and not any(e.reward.any() for e in episodes):
         raise ValueError(f"--rewards: {dataset} has none, or only zeros; expected others")
     with new_run_dir(config) as run_dir:

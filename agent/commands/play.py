@@ -16,6 +16,7 @@ from worldplan.agent.commands.terminal import (
     actor_name,
     at_work,
     console,
+    data_writer,
     subject,
     will_write,
 )
@@ -72,7 +73,9 @@ def rollout(
     env: EnvAgain = None,
     episodes: Episodes = 1,
     video: Annotated[Path | None, typer.Option(help="film the episodes to this MP4")] = None,
-    dataset: Annotated[Path | None, typer.Option(help="write the transitions to this .npz")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="write the transitions to this .npz, or as minari:ID")
+    ] = None,
     explain: Annotated[
         Path | None, typer.Option(help="write what each plan predicts to this .csv")
     ] = None,
@@ -95,7 +98,6 @@ def rollout(
     search_std_K         mean standard deviation of actions fitted to them
     """
     from worldplan.agent.acting.rollout import Step
-    from worldplan.agent.data.dataset import write_dataset
     from worldplan.agent.data.seeds import held_out_seeds
     from worldplan.agent.evaluation.explain import explanation
     from worldplan.agent.evaluation.film import film_episode, prepare_rendering
@@ -104,18 +106,19 @@ def rollout(
     who = actor_name(actor)
     if video is None and dataset is None and explain is None:
         raise ValueError(
-            "expected --video FILE.mp4, --dataset FILE.npz or --explain FILE.csv, or several"
+            "expected --video FILE.mp4, --dataset FILE.npz (or minari:ID) or --explain FILE.csv, "
+            "or several"
         )
     if explain is not None and who != "planner":
         raise ValueError(
             f"--explain needs plans, and actor {who} makes none; expected --actor planner"
         )
     will_write(video, ".mp4")
-    will_write(dataset, ".npz")
     will_write(explain, ".csv")
     if video is not None:
         console.print(prepare_rendering())
     agent, config = subject(run, settings, trust=trust, env=env)
+    write = data_writer(dataset, config.env, who) if dataset is not None else None
     acting = agent.actor(who, explain=explain is not None)
     table = Curve(explain) if explain is not None else None
     played = []
@@ -135,9 +138,8 @@ def rollout(
         for t, step in enumerate(steps):
             row = {"episode": i, "step": t, "reward": float(step.reward[0])}
             table.append(row | explanation(step.plan, config.agent.planner.iterations))
-    if dataset is not None:
-        count = write_dataset(dataset, played, agent.spec)
-        console.print(f"{count:,} transitions written to {dataset}")
+    if write is not None:
+        console.print(f"{write(played):,} transitions written to {dataset}")
     if explain is not None:
         count = sum(len(episode.reward) for episode in played)
         console.print(f"{count:,} plans explained in {explain}")

@@ -101,6 +101,28 @@ def will_write(file: Path | None, ending: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
 
 
+def data_writer(name: str, env: Any, actor: str) -> Callable[[list[Any]], int]:
+    """What writes episodes of an environment (an EnvConfig) as a data set, and counts transitions.
+
+    Checks it before the work for it begins: a file that ends in .npz, or a new one of Minari's.
+
+    Raises:
+        ValueError: another name, or what Minari does not write.
+    """
+    from worldplan.agent.data.dataset import write_dataset
+    from worldplan.agent.data.minari import check_new, write_minari
+    from worldplan.envs import EnvironmentSpec, make_env
+
+    world = make_env(env)
+    world.close()  # its spaces and its spec are what is needed
+    source, _, rest = name.partition(":")
+    if source == "minari":
+        check_new(rest, world)
+        return lambda episodes: write_minari(rest, episodes, world, actor)
+    will_write(Path(name), ".npz")
+    return lambda episodes: write_dataset(Path(name), episodes, EnvironmentSpec.of(world))
+
+
 Subject = Annotated[
     str,
     typer.Argument(

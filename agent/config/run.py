@@ -33,7 +33,8 @@ class RunConfig(BaseModel):
     )
     data: str | None = Field(
         default=None,
-        description="a data set that is in the replay from the start: an .npz, or minari:ID",
+        description="a data set that is in the replay from the start: an .npz, minari:ID, "
+        "lerobot:FOLDER or lerobot:USER/NAME",
     )
     solved: float | None = Field(
         default=None, description="stop once every evaluation episode reaches this return"

@@ -1,4 +1,4 @@
-"""Agents from elsewhere: of the Hugging Face Hub, and those that come with worldplan."""
+"""Agents and data sets of the Hugging Face Hub, and the agents that come with worldplan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from worldplan.agent.config.names import one_of
 from worldplan.agent.config.saved import to_yaml
@@ -19,9 +19,10 @@ from worldplan.agent.data.atomic import write_text
 if TYPE_CHECKING:
     from worldplan.agent.training.trained import TrainedAgent
 
-HUB, DEMO = "hf://", "demo:"
+HUB, DEMO, LEROBOT = "hf://", "demo:", "lerobot:"
 # What an agent consists of. Nothing else is fetched, and code is never run.
 _FILES = ("config.yaml", "run.json", "checkpoints/**", "README.md")
+_OF_A_DATA_SET = ("meta/*", "data/*")  # no videos
 _OF_THE_RUN = ("curve.csv", "curve.png", "result.json")
 
 
@@ -38,7 +39,23 @@ def local(path: str | Path) -> Path:
     if name.startswith(DEMO):
         known = demos()
         return known[one_of("demo", name.removeprefix(DEMO), known)]
-    return _fetched(name) if name.startswith(HUB) else Path(path)
+    return _fetched(name, HUB, "model") if name.startswith(HUB) else Path(path)
+
+
+def local_data(name: str) -> Path:
+    """The folder of `lerobot:FOLDER`, or where `lerobot:USER/NAME[@REVISION]` was fetched to.
+
+    Raises:
+        ValueError: no such data set, or the extra `hub` is missing.
+        OSError: the Hub cannot be reached.
+    """
+    folder = Path(name.removeprefix(LEROBOT))
+    if folder.exists():
+        return folder
+    try:
+        return _fetched(name, LEROBOT, "dataset")
+    except ValueError as error:
+        raise ValueError(f"{one_line(error)}; there is no folder {str(folder)!r} either") from error
 
 
 def demos() -> dict[str, Path]:
@@ -58,7 +75,7 @@ def push(agent: TrainedAgent, repo: str, *, private: bool = False, token: str | 
         ValueError: no such name is possible, or the extra `hub` is missing.
         OSError: the Hub cannot be reached, or refuses.
     """
-    _parse(HUB + repo)
+    _parse(HUB + repo, HUB)
     hub = _hub()
     with TemporaryDirectory() as draft:
         folder = agent.save(Path(draft) / "agent")
@@ -68,7 +85,7 @@ def push(agent: TrainedAgent, repo: str, *, private: bool = False, token: str | 
                 shutil.copy(file, folder)
         write_text(folder / "README.md", card(agent, folder, repo))
         api = hub.HfApi(token=token)
-        with _reaching(repo):
+        with _reaching(HUB + repo):
             url = api.create_repo(repo, private=private, exist_ok=True)
             api.upload_folder(
                 repo_id=repo, folder_path=folder, commit_message="Agent of worldplan",
@@ -102,17 +119,20 @@ def card(agent: TrainedAgent, folder: Path, repo: str) -> str:
     return "\n".join(lines)
 
 
-def _fetched(name: str) -> Path:
-    repo, revision = _parse(name)
+def _fetched(name: str, prefix: str, kind: Literal["model", "dataset"]) -> Path:
+    repo, revision = _parse(name, prefix)
+    files = list(_FILES if kind == "model" else _OF_A_DATA_SET)
     hub = _hub()
-    with _reaching(repo):
-        return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=list(_FILES)))
+    with _reaching(prefix + repo):
+        return Path(
+            hub.snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=files)
+        )
 
 
-def _parse(name: str) -> tuple[str, str | None]:
-    found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+def _parse(name: str, prefix: str) -> tuple[str, str | None]:
+    found = re.fullmatch(prefix + r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if found is None:
-        raise ValueError(f"expected hf://USER/NAME or hf://USER/NAME@REVISION, got {name!r}")
+        raise ValueError(f"expected {prefix}USER/NAME or {prefix}USER/NAME@REVISION, got {name!r}")
     return found[1], found[2]
 
 
@@ -125,15 +145,15 @@ def _hub() -> Any:
 
 
 @contextmanager
-def _reaching(repo: str) -> Iterator[None]:
+def _reaching(name: str) -> Iterator[None]:
     """Within it, what the Hub answers is one line."""
     from huggingface_hub import errors
 
     try:
         yield
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise ValueError(f"{HUB}{repo}: {one_line(error)}") from error
+        raise ValueError(f"{name}: {one_line(error)}") from error
     except errors.HFValidationError as error:
-        raise ValueError(f"{HUB}{repo}: {one_line(error)}") from error
+        raise ValueError(f"{name}: {one_line(error)}") from error
     except errors.HfHubHTTPError as error:
-        raise OSError(f"{HUB}{repo}: {one_line(error)}") from error
+        raise OSError(f"{name}: {one_line(error)}") from error

@@ -79,7 +79,7 @@ class Resumable(Training):
             restore.take_over(c.start_from, self.config, self.agent, self.learner)
         if c.data is None:
             return []
-        episodes, recorded = read_data(c.data)
+        episodes, recorded = read_data(c.data, spec.action)
         check_data(episodes, spec)
         if recorded is not None:
             recorded.check_same(spec, of="the data set")

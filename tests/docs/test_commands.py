@@ -44,8 +44,9 @@ def check_settings(name: str, given: dict[str, Any]) -> None:
         if given["task"] or given["env"] != "Hopper-v5":
             resolve(*task_settings(given["task"], given["env"], given["overrides"]))
     elif name == "fit":
-        task, _, *settings = given["words"]
-        resolve(*task_settings(task, None, settings))
+        words = list(given["words"])
+        task = words.pop(0) if given["env"] is None else None
+        resolve(*task_settings(task, given["env"], words[1:]))
     elif name == "compare":
         names = given["names"] or []
         choose("planner", given["planners"], PLANNERS)

@@ -21,9 +21,9 @@ from worldplan.agent.training.base import Training
 from worldplan.agent.training.curve import Curve
 from worldplan.agent.training.disk.run_folder import let_go, make
 from worldplan.agent.training.events import CheckpointEvent, Listener, Run, UpdateEvent
-from worldplan.agent.training.offline.recorded import check_data, fill
+from worldplan.agent.training.offline.recorded import check_data, fill, task_spec
 from worldplan.agent.training.trained import TrainedAgent, identity, save_config
-from worldplan.envs import EnvConfig, EnvironmentSpec, make_env
+from worldplan.envs import EnvironmentSpec
 
 TRIPLES_ALONE = ("learner.task_heads=false", "agent.proposals=0")  # where no reward is learned
 _SHOWN = "consistency", "effective_rank", "model_error", "action_sensitivity"
@@ -87,7 +87,8 @@ class Fit(Training):
         console: Console,
         recorded: EnvironmentSpec | None = None,
     ) -> None:
-        spec = _spec(config.env, episodes)
+        spec = task_spec(config.env)
+        check_data(episodes, spec)
         if recorded is not None:
             recorded.check_same(spec, of="the data set")
         make(run_dir)
@@ -135,12 +136,3 @@ class Fit(Training):
             return
         with Ticking(lambda: self.console.print(f"{self.step:,} of {self.updates:,} updates")):
             yield updates
-
-
-def _spec(env: EnvConfig, episodes: list[Episode]) -> EnvironmentSpec:
-    """The spec of the task. Raises ValueError if the data does not fit it."""
-    world = make_env(env)
-    spec = EnvironmentSpec.of(world, env)
-    world.close()
-    check_data(episodes, spec)
-    return spec

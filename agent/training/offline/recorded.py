@@ -10,25 +10,43 @@ import torch
 from worldplan.agent.config.reading import reading
 from worldplan.agent.data.columns import check_episode
 from worldplan.agent.data.dataset import Episode, read_dataset, read_spec
+from worldplan.agent.data.lerobot import read_lerobot
 from worldplan.agent.data.minari import minari_spec, read_minari
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.learning.learner import Learner
-from worldplan.envs import EnvironmentSpec
+from worldplan.agent.training.hub import LEROBOT, local_data
+from worldplan.envs import ActionSpec, EnvConfig, EnvironmentSpec, make_env
 
 
-def read_data(name: str) -> tuple[list[Episode], EnvironmentSpec | None]:
-    """Episodes of an .npz of `collect` or `rollout`, or of `minari:ID`, and what recorded them.
+def read_data(name: str, actions: ActionSpec) -> tuple[list[Episode], EnvironmentSpec | None]:
+    """Episodes, and what recorded them, if it is known.
+
+    Args:
+        name: an .npz of `collect` or `rollout`; minari:ID; lerobot:FOLDER, or lerobot:USER/NAME of
+            the Hugging Face Hub.
+        actions: of the task, for data sets that do not tell the bounds of theirs.
 
     Raises:
         ValueError: it is none, or cannot be learned from; the message says why.
         FileNotFoundError: no such file.
+        OSError: the Hub cannot be reached.
     """
+    if name.startswith(LEROBOT):
+        return read_lerobot(local_data(name), actions), None
     source, _, rest = name.partition(":")
     if source == "minari":
         return read_minari(rest), minari_spec(rest)
     file = Path(name)
     with reading(file):
         return read_dataset(file), read_spec(file)
+
+
+def task_spec(env: EnvConfig) -> EnvironmentSpec:
+    """The spec of a task, whose environment is made for it and closed."""
+    world = make_env(env)
+    spec = EnvironmentSpec.of(world, env)
+    world.close()
+    return spec
 
 
 def check_data(episodes: list[Episode], spec: EnvironmentSpec) -> None:

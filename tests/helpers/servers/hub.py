@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlparse(self.path).path)
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             repo = "/".join(parts[2:4])
             if repo not in self.server.repos:
                 return self._answer({"error": "Repository not found"}, 404, "RepoNotFound")
@@ -86,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
                 )
             siblings = [{"rfilename": name} for name in sorted(files)]
             return self._answer({"id": repo, "sha": COMMIT, "siblings": siblings})
+        parts = parts[1:] if parts[0] == "datasets" else parts
         if parts[2:3] == ["resolve"]:
             repo, name = "/".join(parts[:2]), "/".join(parts[4:])
             data = self.server.repos.get(repo, {}).get(name)
