@@ -21,7 +21,6 @@ compares them.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -34,7 +33,8 @@ from rich.console import Console
 from worldplan.agent.config.names import folder_name
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
-from worldplan.agent.experiments.pool import Job, run_jobs
+from worldplan.agent.experiments.pool.jobs import Job
+from worldplan.agent.experiments.pool.local import LocalPool
 from worldplan.agent.experiments.report.curves import find_runs, group, say
 from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import same_config
@@ -83,7 +83,7 @@ class Campaign:
 
         def command() -> list[str]:
             how = ["--resume", str(folder)] if holds_run(folder) else [task, *settings]
-            return [sys.executable, "-P", "-m", "worldplan", "train", *how]
+            return ["worldplan", "train", *how]
 
         name = str(folder.relative_to(out))
         log = folder.with_name(f"{folder.name}.log")
@@ -124,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("words", nargs="+", metavar="TASK or KEY=VALUE")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--variant", action="append", help='"KEY=VALUE ..."; may be repeated')
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--jobs", type=int, help="runs at a time; default: one a core")
     parser.add_argument("--out", type=Path, default=Path("runs/suite"))
     parser.add_argument("--keep", type=Path, help="copy the small files of finished runs here")
     given = parser.parse_args(words)
@@ -141,10 +141,10 @@ def main(words: Sequence[str] | None = None) -> None:
         jobs = campaign.jobs(given.out, given.keep)
         console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
         with console.status("") as status:
-            run_jobs(
+            LocalPool().run(
                 jobs,
-                given.jobs,
                 lambda done, now: status.update(f"{done}/{len(jobs)} done; {', '.join(now)}"),
+                given.jobs,
             )
         if given.keep is not None:
             console.print(f"{keep(given.out, given.keep)} runs kept in {given.keep}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +67,7 @@ def compare(
     )
     from worldplan.agent.experiments.compare.plot import plot_comparison
     from worldplan.agent.experiments.compare.table import collect, pair_up, say_p, table, write_csv
-    from worldplan.agent.experiments.pool import run_jobs
+    from worldplan.agent.experiments.pool.local import LocalPool
     from worldplan.planners import PLANNERS
 
     presets = [name for name in names or [] if "=" not in name]
@@ -85,10 +84,11 @@ def compare(
     trials = lay_out(grid, out)
     console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
     with at_work() as say:
-        run_jobs(
-            [trial.job() for trial in trials], jobs or os.cpu_count() or 1,
+        LocalPool().run(
+            [trial.job() for trial in trials],
             lambda done, now: say(f"{done}/{len(trials)} done; {', '.join(now)}"),
-        )  # fmt: skip
+            jobs,
+        )
     rows = collect(trials)
     pairs = pair_up(rows)
     lines = table(rows, pairs)

@@ -14,6 +14,7 @@ from worldplan.agent.commands.offline import collect, fit
 from worldplan.agent.commands.play import evaluate, rollout
 from worldplan.agent.commands.terminal import console
 from worldplan.agent.commands.train import train
+from worldplan.agent.commands.tune import tune
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
@@ -50,5 +51,5 @@ def tasks() -> None:
     console.print("Any other Gymnasium environment: worldplan train --env ID")
 
 
-for command in (train, evaluate, rollout, imagine, tasks, collect, fit, compare, report):
+for command in (train, evaluate, rollout, imagine, tasks, collect, fit, compare, report, tune):
     app.command()(guarded(command))

@@ -28,8 +28,16 @@ def test_the_first_seed_of_everything_comes_first(suite: ModuleType, tmp_path: P
     ]
     assert [job.name for job in jobs] == expected
     words = jobs[-1].command()
-    assert words[4:] == [
-        *("train", "walker2d", "seed=3", "threads=1", "steps=10", "updates_per_step=2"),
+    assert words == [
+        *(
+            "worldplan",
+            "train",
+            "walker2d",
+            "seed=3",
+            "threads=1",
+            "steps=10",
+            "updates_per_step=2",
+        ),
         *("learner.batch_size=256", f"run_dir={tmp_path / 'walker2d' / fast / 'seed-3'}"),
     ]
 
