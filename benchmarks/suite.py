@@ -1,7 +1,7 @@
 """Learning curves of tasks x settings x seeds: a campaign that can be cut off and goes on.
 
     python benchmarks/suite.py TASK... [KEY=VALUE...] [--seeds 0,1,2] [--variant "KEY=VALUE ..."]...
-        [--jobs N] [--out FOLDER] [--keep FOLDER]
+        [--jobs N] [--on local|ray|ray://HOST:PORT] [--out FOLDER] [--keep FOLDER]
 
     python benchmarks/suite.py walker-walk finger-spin steps=12500 --seeds 0,1 \\
         --variant "" --variant "updates_per_step=2 learner.batch_size=256"
@@ -33,8 +33,8 @@ from rich.console import Console
 from worldplan.agent.config.names import folder_name
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
+from worldplan.agent.experiments.pool import LOCAL, pool_of
 from worldplan.agent.experiments.pool.jobs import Job
-from worldplan.agent.experiments.pool.local import LocalPool
 from worldplan.agent.experiments.report.curves import find_runs, group, say
 from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import same_config
@@ -127,9 +127,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="runs at a time; default: one a core")
     parser.add_argument("--out", type=Path, default=Path("runs/suite"))
     parser.add_argument("--keep", type=Path, help="copy the small files of finished runs here")
+    parser.add_argument("--on", default=LOCAL, help="local, ray or ray://HOST:PORT")
     given = parser.parse_args(words)
     console = Console(soft_wrap=True)
     try:
+        pool = pool_of(given.on)
         campaign = Campaign(
             [word for word in given.words if "=" not in word],
             [word for word in given.words if "=" in word],
@@ -141,7 +143,7 @@ def main(words: Sequence[str] | None = None) -> None:
         jobs = campaign.jobs(given.out, given.keep)
         console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
         with console.status("") as status:
-            LocalPool().run(
+            pool.run(
                 jobs,
                 lambda done, now: status.update(f"{done}/{len(jobs)} done; {', '.join(now)}"),
                 given.jobs,

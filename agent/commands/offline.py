@@ -12,7 +12,6 @@ from worldplan.agent.commands.terminal import (
     EnvOption,
     Overrides,
     Task,
-    at_work,
     console,
     task_names,
     task_settings,
@@ -42,7 +41,7 @@ def collect(
     will_write(out, ".npz")
     one_of("collector", actor, get_args(Collector))
     who: Any = actor
-    with at_work() as say:
+    with console.at_work() as say:
         episodes = play(
             config.env, steps, who, config.seed,
             watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),

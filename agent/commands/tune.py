@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from worldplan.agent.commands.terminal import EnvOption, Task, at_work, console, task_settings
+from worldplan.agent.commands.terminal import (
+    EnvOption,
+    JobsOption,
+    OnOption,
+    Task,
+    console,
+    task_settings,
+)
 
 Words = Annotated[
     list[str] | None,
@@ -35,44 +42,29 @@ def tune(
         str, typer.Option(help="what ends hopeless trials: median, hyperband or none")
     ] = "median",
     out: Annotated[Path, typer.Option(help="folder of the search")] = Path("tune"),
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1024, help="trials at a time; default: one a core", show_default=False
-        ),
-    ] = None,
+    jobs: JobsOption = None,
+    on: OnOption = "local",
 ) -> None:
     """Search for better settings of a task, by Optuna (extra `tune`).
 
     After an interruption, repeat the command: finished trials are kept, others are resumed. With
     more --trials a search goes on.
     """
-    from worldplan.agent.experiments.pool.local import LocalPool
-    from worldplan.agent.experiments.tune.search import make_plan, searching
-    from worldplan.agent.experiments.tune.table import best_command, say, tried, write_csv
+    from worldplan.agent.api.tune import carry_out
+    from worldplan.agent.experiments.pool import pool_of
+    from worldplan.agent.experiments.tune.search import make_plan
+    from worldplan.agent.experiments.tune.table import best_command, say
 
+    pool = pool_of(on)
     base, settings = task_settings(task, env, words)
     plan = make_plan(base, settings, trials=trials, objective=objective, pruner=pruner)
-    with searching(plan, out) as search:
-        before = tried(search.study, out)
-        if before:
-            console.print(f"{len(before)} trials in {out} go on")
-        with at_work() as show:
-
-            def watch(done: int, running: list[str]) -> None:
-                search.watch(done, running)
-                show(search.progress())
-
-            LocalPool().run(search.jobs(), watch, jobs)
-        search.tell()
-        rows = tried(search.study, out)
-    write_csv(rows, out / "table.csv")
+    rows = carry_out(plan, out, pool, jobs, console)
     console.headed(f"{plan.base['task']}", f"  trial, state, {objective}, final return, settings")
     for line in say(rows):
         console.print(line)
     console.print(f"{_counted([row.state for row in rows])}; all of them: {out / 'table.csv'}")
     if rows[0].state == "complete":
-        console.print(f"the best one's run: {search.run_dir(rows[0].number)}")
+        console.print(f"the best one's run: {rows[0].run_dir}")
         console.print(f"train with its settings: {best_command(plan, rows[0])}")
 
 

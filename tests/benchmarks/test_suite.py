@@ -49,6 +49,7 @@ def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Pa
         (["hopper", "--seeds", "0,x"], "whole numbers separated by commas as --seeds, got '0,x'"),
         (["steps=10"], "at least one task"),
         (["hopper", "--variant", "steps=many"], "steps"),
+        (["hopper", "--on", "roy"], "expected local, ray or ray://HOST:PORT as --on, got 'roy'"),
     ):
         with pytest.raises(SystemExit, match=said):
             suite.main([*words, "--out", str(tmp_path)])

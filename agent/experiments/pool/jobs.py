@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+_REST = 0.5  # s between looks at the jobs
 _MOST_LOST = 10  # times that a job may lose its machine: it may be what makes them fail
 _ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
@@ -86,7 +88,7 @@ class Pool(ABC):
                     watch(done, [job.name for job, _ in running])
                     if not running:
                         break
-                    time.sleep(0.5)
+                    time.sleep(_REST)
                     before, running = running, []
                     for job, process in before:
                         state = process.state()
@@ -121,10 +123,11 @@ class Pool(ABC):
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """The end of a terminal, or of the machine, is an orderly one."""
+    mine = threading.current_thread() is threading.main_thread()  # no other one gets signals
     former = {
         number: signal.signal(number, lambda number, frame: sys.exit(128 + number))
         for number in _ENDING
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup ignores SIGHUP
+        if mine and signal.getsignal(number) is not signal.SIG_IGN  # nohup ignores SIGHUP
     }
     try:
         yield

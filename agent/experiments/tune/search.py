@@ -89,12 +89,14 @@ class Search:
         self.plan, self.out = plan, out
         cut_back(out)
         self.study = open_study(out)
-        if self.study.user_attrs.get("plan", plan.identity()) != plan.identity():
+        known = self.study.user_attrs.get("plan")
+        if known is None:
+            self.study.set_user_attr("plan", plan.identity())
+        elif known != plan.identity():
             raise ValueError(
                 f"{out} holds another search; repeat the command with the same settings, or choose "
                 "another --out"
             )
-        self.study.set_user_attr("plan", plan.identity())
         self.running: list[str] = []  # names, as the pool says
 
     def jobs(self) -> Iterator[Job]:
@@ -149,10 +151,6 @@ class Search:
             found = self.study.best_trial
             best = f"best {shown(found.values[0])}, of trial {found.number}; "
         return f"{done}/{self.plan.trials} done; {best}{', '.join(self.running)}"
-
-    def run_dir(self, number: int) -> Path:
-        """The run of a trial."""
-        return trial_dir(self.out, number)
 
     def _open(self) -> list[optuna.trial.FrozenTrial]:
         """Trials that were asked for and of which no outcome is known yet."""

@@ -22,24 +22,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tried:
-    """One trial."""
+    """One trial of a search."""
 
     number: int
     state: str  # complete, pruned, fail (its settings were refused) or running
     value: float  # of the objective, of a pruned trial as it was then; NaN: unknown
     final: float  # mean return of the final evaluation; NaN: there was none
     values: Mapping[str, Any]  # by setting
+    run_dir: Path  # a run as any other, if it was trained
 
 
 def tried(study: optuna.Study, out: Path) -> list[Tried]:
     """All trials, finished ones first, and the best of these first."""
     found = []
     for one in study.get_trials(deepcopy=False):
-        result, final = trial_dir(out, one.number) / "result.json", math.nan
-        if result.exists():
+        run_dir, final = trial_dir(out, one.number), math.nan
+        if (result := run_dir / "result.json").exists():
             final = float(json.loads(result.read_text())["mean"])
         value = math.nan if one.value is None else one.value
-        found.append(Tried(one.number, one.state.name.lower(), value, final, one.params))
+        state = one.state.name.lower()
+        found.append(Tried(one.number, state, value, final, one.params, run_dir))
     return sorted(found, key=lambda t: (t.state != "complete", math.isnan(t.value), -t.value))
 
 
