@@ -1,7 +1,7 @@
 """Learning curves of tasks x settings x seeds: a campaign that can be cut off and goes on.
 
     python benchmarks/suite.py TASK... [KEY=VALUE...] [--seeds 0,1,2] [--variant "KEY=VALUE ..."]...
-        [--jobs N] [--out FOLDER] [--keep FOLDER]
+        [--jobs N] [--on local|ray|ray://HOST:PORT] [--out FOLDER] [--keep FOLDER]
 
     python benchmarks/suite.py walker-walk finger-spin steps=12500 --seeds 0,1 \\
         --variant "" --variant "updates_per_step=2 learner.batch_size=256"
@@ -21,7 +21,6 @@ compares them.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -34,7 +33,8 @@ from rich.console import Console
 from worldplan.agent.config.names import folder_name
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset
-from worldplan.agent.experiments.pool import Job, run_jobs
+from worldplan.agent.experiments.pool import LOCAL, pool_of
+from worldplan.agent.experiments.pool.jobs import Job
 from worldplan.agent.experiments.report.curves import find_runs, group, say
 from worldplan.agent.training.disk.run_folder import holds_run
 from worldplan.agent.training.restore import same_config
@@ -83,7 +83,7 @@ class Campaign:
 
         def command() -> list[str]:
             how = ["--resume", str(folder)] if holds_run(folder) else [task, *settings]
-            return [sys.executable, "-P", "-m", "worldplan", "train", *how]
+            return ["worldplan", "train", *how]
 
         name = str(folder.relative_to(out))
         log = folder.with_name(f"{folder.name}.log")
@@ -124,12 +124,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("words", nargs="+", metavar="TASK or KEY=VALUE")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--variant", action="append", help='"KEY=VALUE ..."; may be repeated')
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--jobs", type=int, help="runs at a time; default: one a core")
     parser.add_argument("--out", type=Path, default=Path("runs/suite"))
     parser.add_argument("--keep", type=Path, help="copy the small files of finished runs here")
+    parser.add_argument("--on", default=LOCAL, help="local, ray or ray://HOST:PORT")
     given = parser.parse_args(words)
     console = Console(soft_wrap=True)
     try:
+        pool = pool_of(given.on)
         campaign = Campaign(
             [word for word in given.words if "=" not in word],
             [word for word in given.words if "=" in word],
@@ -141,10 +143,10 @@ def main(words: Sequence[str] | None = None) -> None:
         jobs = campaign.jobs(given.out, given.keep)
         console.print(f"{len(jobs)} runs in {given.out}, {sum(job.done() for job in jobs)} done")
         with console.status("") as status:
-            run_jobs(
+            pool.run(
                 jobs,
-                given.jobs,
                 lambda done, now: status.update(f"{done}/{len(jobs)} done; {', '.join(now)}"),
+                given.jobs,
             )
         if given.keep is not None:
             console.print(f"{keep(given.out, given.keep)} runs kept in {given.keep}")

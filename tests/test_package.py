@@ -36,7 +36,7 @@ FLOORS = (
     *("learning", "models", "data"),
 )
 # Rooms that stand side by side on one floor, and may not know of each other.
-ROOMS = {"experiments": ("compare", "report", "imagine")}
+ROOMS = {"experiments": ("compare", "report", "imagine", "tune")}
 
 
 def _files(folder: str) -> list[Path]:

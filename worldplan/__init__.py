@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from worldplan.agent import Agent, load
     from worldplan.agent.api.train import train
+    from worldplan.agent.api.tune import tune
     from worldplan.agent.training.trained import TrainedAgent
     from worldplan.envs import make_env
     from worldplan.planners.alone import plan
 
 __version__ = importlib.metadata.version("worldplan")
-__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "plan", "train"]
+__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "plan", "train", "tune"]
 
 # Imported when first used: `import worldplan.planners` needs no simulator and no learner.
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "make_env": "envs",
     "plan": "planners.alone",
     "train": "agent.api.train",
+    "tune": "agent.api.tune",
 }
 
 

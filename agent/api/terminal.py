@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.text import Text
 from worldplan.agent.config.names import folder_name
 from worldplan.agent.config.texts import visible
 from worldplan.agent.evaluation.shown import shown
+from worldplan.agent.evaluation.ticking import Ticking
 
 
 class Terminal(Console):
@@ -27,6 +29,20 @@ class Terminal(Console):
         """Prints a line that begins in bold."""
         self.print(head, style="bold", end="")
         self.print(rest)
+
+    @contextmanager
+    def at_work(self) -> Iterator[Callable[[str], None]]:
+        """Shows a line that what is given replaces, as long as the work goes on.
+
+        Where a line cannot be replaced, the latest one is printed now and then.
+        """
+        if self.is_interactive:
+            with self.status("") as status:
+                yield lambda line: status.update(Text(visible(line)))
+            return
+        said = deque([""], maxlen=1)
+        with Ticking(lambda: self.print(said[0])):
+            yield said.append
 
     def evaluation(self, result: Any, sums: dict[str, Any]) -> None:
         """Prints an evaluation, and its statistics."""

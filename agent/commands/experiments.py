@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from worldplan.agent.commands.terminal import at_work, console, will_write
+from worldplan.agent.commands.terminal import JobsOption, OnOption, console, will_write
 
 Tasks = Annotated[
     list[str] | None,
@@ -46,12 +45,8 @@ def compare(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of runs, table and figure")] = Path("compare"),
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1024, help="runs at a time; default: one a core", show_default=False
-        ),
-    ] = None,
+    jobs: JobsOption = None,
+    on: OnOption = "local",
     quick: Annotated[
         bool, typer.Option("--quick", help="three small tasks; fifteen minutes on two cores")
     ] = False,
@@ -68,9 +63,10 @@ def compare(
     )
     from worldplan.agent.experiments.compare.plot import plot_comparison
     from worldplan.agent.experiments.compare.table import collect, pair_up, say_p, table, write_csv
-    from worldplan.agent.experiments.pool import run_jobs
+    from worldplan.agent.experiments.pool import pool_of
     from worldplan.planners import PLANNERS
 
+    pool = pool_of(on)
     presets = [name for name in names or [] if "=" not in name]
     overrides = [name for name in names or [] if "=" in name]
     grid = default_grid(presets, env or [], quick=quick)
@@ -84,11 +80,12 @@ def compare(
     )
     trials = lay_out(grid, out)
     console.print(f"{len(trials)} runs in {out / 'runs'}, {sum(c.done for c in trials)} done")
-    with at_work() as say:
-        run_jobs(
-            [trial.job() for trial in trials], jobs or os.cpu_count() or 1,
+    with console.at_work() as say:
+        pool.run(
+            [trial.job() for trial in trials],
             lambda done, now: say(f"{done}/{len(trials)} done; {', '.join(now)}"),
-        )  # fmt: skip
+            jobs,
+        )
     rows = collect(trials)
     pairs = pair_up(rows)
     lines = table(rows, pairs)

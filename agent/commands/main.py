@@ -15,6 +15,7 @@ from worldplan.agent.commands.play import evaluate, rollout
 from worldplan.agent.commands.robot import export, serve
 from worldplan.agent.commands.terminal import console
 from worldplan.agent.commands.train import train
+from worldplan.agent.commands.tune import tune
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
@@ -52,6 +53,6 @@ def tasks() -> None:
 
 
 for command in (
-    *(train, evaluate, rollout, imagine, tasks, collect, fit, compare, report, serve, export),
+    *(train, evaluate, rollout, imagine, tasks, collect, fit, compare, report, tune, serve, export),
 ):
     app.command()(guarded(command))

@@ -11,7 +11,6 @@ from worldplan.agent.commands.terminal import (
     EnvOption,
     Overrides,
     Task,
-    at_work,
     console,
     data_writer,
     task_names,
@@ -39,7 +38,7 @@ def collect(
     one_of("collector", actor, get_args(Collector))
     write = data_writer(out, config.env, actor)
     who: Any = actor
-    with at_work() as say:
+    with console.at_work() as say:
         episodes = play(
             config.env, steps, who, config.seed,
             watch=lambda step: say(f"{config.task}, {step:,} of {steps:,} decisions"),

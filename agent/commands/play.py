@@ -14,7 +14,6 @@ from worldplan.agent.commands.terminal import (
     Subject,
     TrustOption,
     actor_name,
-    at_work,
     console,
     data_writer,
     subject,
@@ -51,7 +50,7 @@ def evaluate(
     longest = config.eval_max_steps or world.max_episode_steps or NO_LIMIT
     if who == "planner" and compile_to_play(agent, config.compile, episodes * longest):
         console.print("compiles first: minutes, or seconds if done before")
-    with at_work() as say:
+    with console.at_work() as say:
         result = play(
             agent, world, held_out_seeds(episodes), who,
             watch=lambda step: say(f"{actor}, {episodes} episodes, step {step}"),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from worldplan.agent.api.terminal import Terminal
 from worldplan.agent.config.names import one_of
-from worldplan.agent.config.texts import visible
 
 Overrides = Annotated[
     list[str] | None,
@@ -24,23 +20,6 @@ Overrides = Annotated[
 
 
 console = Terminal(soft_wrap=True)
-
-
-@contextmanager
-def at_work() -> Iterator[Callable[[str], None]]:
-    """Shows a line that what is given replaces, as long as the work goes on.
-
-    Where a line cannot be replaced, the latest one is printed now and then.
-    """
-    from worldplan.agent.evaluation.ticking import Ticking
-
-    if console.is_interactive:
-        with console.status("") as status:
-            yield lambda line: status.update(Text(visible(line)))
-        return
-    said = deque([""], maxlen=1)
-    with Ticking(lambda: console.print(said[0])):
-        yield said.append
 
 
 def task_names(incomplete: str) -> list[str]:
@@ -58,6 +37,19 @@ Task = Annotated[
 ]
 EnvOption = Annotated[
     str | None, typer.Option(help="any Gymnasium id, also module:EnvId, instead of a preset")
+]
+
+
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="runs at a time; default: one a core", show_default=False),
+]
+OnOption = Annotated[
+    str,
+    typer.Option(
+        help="where runs are made: local; ray, the cluster that RAY_ADDRESS names or one on this "
+        "machine; or ray://HOST:PORT (extra `ray`)"
+    ),
 ]
 
 

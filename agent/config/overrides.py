@@ -68,6 +68,14 @@ def checked(content: Mapping[str, Any]) -> RunConfig:
         raise ValueError("; ".join(map(_explain, error.errors()))) from error
 
 
+def setting(config: RunConfig, key: str) -> Any:
+    """The value of a setting by its name on the command line; None if none has that name."""
+    found: Any = config
+    for name in _spelt_out(key).split("."):
+        found = getattr(found, name, None)
+    return found
+
+
 def _switched(given: Mapping[str, Any], read: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """Names of the settings that are numbers, and were given as booleans: YAML's 1 is not `on`."""
     for name, value in read.items():

@@ -28,8 +28,16 @@ def test_the_first_seed_of_everything_comes_first(suite: ModuleType, tmp_path: P
     ]
     assert [job.name for job in jobs] == expected
     words = jobs[-1].command()
-    assert words[4:] == [
-        *("train", "walker2d", "seed=3", "threads=1", "steps=10", "updates_per_step=2"),
+    assert words == [
+        *(
+            "worldplan",
+            "train",
+            "walker2d",
+            "seed=3",
+            "threads=1",
+            "steps=10",
+            "updates_per_step=2",
+        ),
         *("learner.batch_size=256", f"run_dir={tmp_path / 'walker2d' / fast / 'seed-3'}"),
     ]
 
@@ -41,6 +49,7 @@ def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Pa
         (["hopper", "--seeds", "0,x"], "whole numbers separated by commas as --seeds, got '0,x'"),
         (["steps=10"], "at least one task"),
         (["hopper", "--variant", "steps=many"], "steps"),
+        (["hopper", "--on", "roy"], "expected local, ray or ray://HOST:PORT as --on, got 'roy'"),
     ):
         with pytest.raises(SystemExit, match=said):
             suite.main([*words, "--out", str(tmp_path)])

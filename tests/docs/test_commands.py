@@ -13,6 +13,7 @@ from worldplan.agent.commands.terminal import task_settings
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset, tasks
 from worldplan.agent.experiments.compare.grid import FAMILIES, choose
+from worldplan.agent.experiments.tune.search import make_plan
 from worldplan.planners import PLANNERS
 
 # What a reader puts something in place of.
@@ -55,6 +56,9 @@ def check_settings(name: str, given: dict[str, Any]) -> None:
         presets = [n for n in names if "=" not in n] or ["inverted-pendulum"]
         for preset in presets:
             resolve(load_preset(preset), [n for n in names if "=" in n])
+    elif name == "tune":
+        base, words = task_settings(given["task"], given["env"], given["words"])
+        make_plan(base, words, objective=given["objective"], pruner=given["pruner"])
     elif given.get("run") in tasks():
         config = resolve(load_preset(given["run"]), given["settings"] or [])
         assert not config.agent.model.learns, "a family that learns is evaluated from a run"
@@ -96,6 +100,7 @@ def test_scripts_are_there_with_their_options(words: list[str]) -> None:
         "trian inverted-pendulum",
         "compare --families jepa,jepo",
         "fit two-rooms rooms.npz learner.horizn=5",
+        "tune reacher planner.horizon=6..2",
         "evaluate inverted-pendulum",
     ],
 )

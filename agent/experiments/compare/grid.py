@@ -6,7 +6,6 @@ comparison can be interrupted anywhere and run again: finished trials are kept, 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from worldplan.agent.config.presets import load_preset, of_environment
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.experiments.compare import trial
 from worldplan.agent.experiments.compare.trial import MEASURES
-from worldplan.agent.experiments.pool import Job
+from worldplan.agent.experiments.pool.jobs import Job
 from worldplan.agent.training.restore import same_config
 from worldplan.agent.training.trained import save_config
 
@@ -87,8 +86,7 @@ class Trial:
 
     def job(self) -> Job:
         """What trains and measures it."""
-        # -P: modules of the folder one works in must not stand in for the standard library's.
-        command = (sys.executable, "-P", "-m", trial.__name__, str(self.run_dir))
+        command = (trial.__name__, str(self.run_dir))
         log = self.run_dir / "log.txt"
         return Job(self.run_dir.name, lambda: command, log, lambda: self.done)
 

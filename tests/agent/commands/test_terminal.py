@@ -20,7 +20,6 @@ from tests.helpers.checkpoints import rewrite
 from tests.helpers.commands import run
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.api.terminal import Terminal
-from worldplan.agent.commands import terminal
 from worldplan.agent.commands.errors import plainly
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.evaluation import ticking
@@ -107,8 +106,7 @@ def test_without_a_terminal_progress_is_plain_lines(
 def test_without_a_terminal_long_work_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticking, "FIRST", 0.01)
     out = io.StringIO()
-    monkeypatch.setattr(terminal, "console", Terminal(file=out))
-    with terminal.at_work() as say:
+    with Terminal(file=out).at_work() as say:
         say("step 1\x1b[2J")
         while "step 1" not in out.getvalue():
             time.sleep(0.01)

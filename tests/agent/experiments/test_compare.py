@@ -27,7 +27,7 @@ from worldplan.agent.experiments.compare.grid import (
 )
 from worldplan.agent.experiments.compare.table import AVERAGED, Row, collect, pair_up, table
 from worldplan.agent.experiments.compare.trial import MEASURES
-from worldplan.agent.experiments.pool import run_jobs
+from worldplan.agent.experiments.pool.local import LocalPool
 
 TOY = "toy_envs:ToyPoint-v0"
 
@@ -160,7 +160,7 @@ def test_a_failed_trial_is_named_and_the_others_are_finished(
         ValueError,
         match=r"1 of 2 runs failed.*cannot import 'toy_envs'.*\(1 of them, see .*log.txt\)",
     ):
-        run_jobs([trial.job() for trial in made], 1, lambda done, now: None)
+        LocalPool().run([trial.job() for trial in made], at_once=1)
 
 
 # What they amount to
