@@ -68,7 +68,7 @@ def carry_out(
     """Makes the trials of a plan, and writes their table."""
     with searching(plan, out) as search:
         if before := len(tried(search.study, out)):
-            console.print(f"{before} trials in {out} go on")
+            console.print(f"goes on: {before} of {plan.trials} trials are in {out}")
         with console.at_work() as show:
 
             def watch(done: int, running: list[str]) -> None:
