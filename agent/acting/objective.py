@@ -54,14 +54,13 @@ class LearnedReturn:
 
     @property
     def caution(self) -> Tensor:
-        """At least a twentieth of the spread of values, so that a planner's temperature of 2 is a
-        tenth of it.
+        """At least 0.15 of the spread of values: a planner's temperature of 2 is 0.3 of it then.
 
         Where values are in the hundreds the best elite had all the weight otherwise: a plan is then
         what the value overrates most. An agent that explores finds that out, and it learns faster
-        for it (docs/experiments.md, sixth round); one that is to act well falls.
+        for it (docs/experiments.md, sixth and eighth round); one that is to act well falls.
         """
-        return (self.heads.unit.spread / 20).clamp(min=1)
+        return (0.15 * self.heads.unit.spread).clamp(min=1)
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward, go_on, total = self._outlook(imagined)
