@@ -16,12 +16,9 @@ pytest.importorskip("optuna")
 def test_settings_are_those_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[Plan, Any]] = []
     monkeypatch.setattr(of_api, "carry_out", lambda plan, out, pool, *_: made.append((plan, pool)))
+    more: dict[str, Any] = {"learner": {"rho": 0.9}, "eval_max_steps": None, "video": False}
     worldplan.tune(
-        "reacher",
-        {"planner.horizon": "2..6"},
-        trials=3,
-        out=tmp_path,
-        **{"learner": {"rho": 0.9}, "eval_max_steps": None, "video": False, "compile": "off"},
+        "reacher", {"planner.horizon": "2..6"}, trials=3, out=tmp_path, **more, compile="off"
     )
     ((plan, pool),) = made
     assert plan.fixed == ["learner.rho=0.9", "eval_max_steps=null", "video=false", "compile=off"]
