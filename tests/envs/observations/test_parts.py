@@ -66,7 +66,6 @@ def without(name: str) -> dict[str, Any]:
         (torch.zeros(11, requires_grad=True), "real numbers, got Tensor"),
         (object(), "real numbers, got object"),
     ],
-    ids=str,
 )
 def test_what_is_no_observation_is_one_line(given: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
