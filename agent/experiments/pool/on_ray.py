@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,10 +39,11 @@ class RayPool(Pool):
         connected = ray.is_initialized()  # it is the user's own connection
         if not connected:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            where = self.address or os.environ.get("RAY_ADDRESS", "this machine")
             try:
+                _reach(where)
                 ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (OSError, RuntimeError, ValueError) as error:
-                where = self.address or os.environ.get("RAY_ADDRESS", "this machine")
                 raise ConnectionError(f"expected a Ray cluster at {where}: {error}") from error
         try:
             yield max(1, int(self.ray.cluster_resources().get("CPU", 1)))
@@ -83,6 +85,13 @@ class RayProcess:
 
     def wait(self) -> None:
         self.ray.wait([self.task], timeout=_SAVING)
+
+
+def _reach(address: str) -> None:
+    """Raises OSError if nothing listens at [ray://]HOST:PORT: Ray would ask for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _work(words: Sequence[str], log: Path, folder: Path, env: Mapping[str, str]) -> int:
