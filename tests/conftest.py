@@ -22,6 +22,7 @@ if hasattr(signal, "SIGHUP"):  # as in a terminal, under `nohup pytest` too
 torch.set_num_threads(1)
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several, and so are the commands that it runs
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # such a process has it ignored
 sys.path.append(HELPERS)
 
 # MuJoCo fixes its renderer when it is first imported: before any test asks for a picture.
