@@ -110,7 +110,6 @@ def lines(code: str) -> int:
     )
 
 
-@pytest.mark.slow
 def test_a_planner_is_added(copy: Path) -> None:
     assert lines(PLANNER) <= 10
     (copy / "planners" / "tilted.py").write_text(PLANNER)
@@ -128,7 +127,6 @@ def test_a_planner_is_added(copy: Path) -> None:
     assert "mean return" in said
 
 
-@pytest.mark.slow
 def test_a_family_of_world_models_is_added(copy: Path) -> None:
     assert lines(FAMILY) <= 10
     (copy / "agent" / "models" / "residual.py").write_text(FAMILY)
@@ -148,7 +146,6 @@ def test_a_family_of_world_models_is_added(copy: Path) -> None:
     assert "mean return" in said
 
 
-@pytest.mark.slow
 def test_a_task_is_added(copy: Path) -> None:
     (copy / "configs" / "line.yaml").write_text(TASK)
     (copy / "envs" / "tasks" / "line.py").write_text(ENVIRONMENT)

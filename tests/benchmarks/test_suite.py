@@ -56,7 +56,6 @@ def test_bad_words_are_told_before_the_first_run(suite: ModuleType, tmp_path: Pa
     assert not list(tmp_path.rglob("*.log"))
 
 
-@pytest.mark.slow
 def test_a_campaign_is_finished_and_kept(
     suite: ModuleType, tmp_path: Path, small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,6 @@ def errors_of(*words: object, code: int = 0) -> list[str]:
     return result.stderr.splitlines()
 
 
-@pytest.mark.slow
 def test_an_old_setting_is_one_line(tmp_path: Path) -> None:
     words = ("train", *TOY, *SMALL, "steps=45", f"run_dir={tmp_path / 'run'}", "learner.clip=5")
     assert errors_of(*words) == [
@@ -51,7 +50,6 @@ def test_an_old_setting_is_one_line(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_another_version_is_one_line(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run("train", *TOY, *SMALL, "steps=45", f"run_dir={run_dir}")

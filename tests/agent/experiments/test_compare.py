@@ -96,7 +96,6 @@ def test_other_settings_do_not_go_into_the_same_folder(tmp_path: Path, small: li
 # Resuming
 
 
-@pytest.mark.slow
 def test_a_tiny_comparison_end_to_end_and_again(
     tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
