@@ -2,14 +2,16 @@
 
     python benchmarks/readme.py
 
-Tables go between their marks, `<!-- results -->` in README.md and `<!-- settings -->` in
-docs/learning.md; the figure is docs/curves.png.
+Tables go between their marks, `<!-- results -->` in README.md, `<!-- settings -->` in
+docs/learning.md and `<!-- latency -->` in docs/robot.md; the figure is docs/curves.png.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from worldplan.agent.experiments.report.curves import find_runs, group
 from worldplan.agent.experiments.report.markdown import results, settings
@@ -18,7 +20,9 @@ from worldplan.agent.experiments.report.plot import plot_report
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "presets"
 SETTINGS = ROOT / "benchmarks" / "results" / "settings"
+LATENCY = ROOT / "benchmarks" / "results" / "speed" / "robot.json"
 SCREENED_AT = 25_000  # frames
+_IN_DOCS = ("docs/learning.md", "docs/robot.md")
 
 
 def filled(text: str, mark: str, lines: Iterable[str]) -> str:
@@ -36,15 +40,32 @@ def filled(text: str, mark: str, lines: Iterable[str]) -> str:
     return f"{before}{start}\n{table}\n\n{end}{after}"
 
 
+def latency(found: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each way of deciding of benchmarks/robot.py."""
+    ways = found["ways"]
+    rate = next(iter(ways.values()))["rate"]
+    yield (
+        f"Milliseconds from the beat of the clock to the action, {found['minutes']:g} minutes of "
+        f"each at {rate:g} Hz, `{found['run']}`, one thread of an idle machine:"
+    )
+    yield ""
+    yield "| | p50 | p99 | longest | late |"
+    yield "| --- | --- | --- | --- | --- |"
+    for way, s in ways.items():
+        times = (s["p50_ms"], s["p99_ms"], s["max_ms"])
+        yield f"| {way} | {' | '.join(map(str, times))} | {s['late']} of {s['ticks']:,} |"
+
+
 def pages() -> dict[Path, str]:
     """Each page that holds a table, as it is to be."""
-    readme, learning = ROOT / "README.md", ROOT / "docs" / "learning.md"
+    readme, learning, robot = (ROOT / name for name in ("README.md", *_IN_DOCS))
     runs = find_runs([RESULTS])
     return {
         readme: filled(readme.read_text(), "results", results(group(runs))),
         learning: filled(
             learning.read_text(), "settings", settings([*runs, *find_runs([SETTINGS])], SCREENED_AT)
         ),
+        robot: filled(robot.read_text(), "latency", latency(json.loads(LATENCY.read_text()))),
     }
 
 

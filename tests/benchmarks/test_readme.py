@@ -1,4 +1,4 @@
-"""README.md and docs/learning.md say what the committed results say."""
+"""README.md, docs/learning.md and docs/robot.md say what the committed results say."""
 
 from types import ModuleType
 
@@ -14,7 +14,7 @@ def readme() -> ModuleType:
 
 def test_the_pages_are_up_to_date(readme: ModuleType) -> None:
     pages = readme.pages()
-    assert {path.name for path in pages} == {"README.md", "learning.md"}
+    assert {path.name for path in pages} == {"README.md", "learning.md", "robot.md"}
     for path, text in pages.items():
         assert path.read_text() == text, "run: python benchmarks/readme.py"
 
