@@ -118,6 +118,11 @@ class Categorical:
         """One-hot vectors of the largest entries."""
         return self._each(_one_hot, actions)
 
+    def chosen(self, actions: Tensor) -> Tensor:
+        """Which are the largest entries of actions (..., A): whole numbers (..., K) from 0."""
+        parts = torch.split(actions, list(self.choices), -1)
+        return torch.stack([part.argmax(-1) for part in parts], -1)
+
     def random(self, noise: Tensor, scale: float = 1.0) -> Tensor:
         return self.executable(noise)  # any of n independent numbers may be the largest
 

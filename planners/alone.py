@@ -161,12 +161,13 @@ def _choices(space: Any) -> tuple[ActionSpace, Callable[[Tensor], Tensor]]:
         raise ValueError(f"expected a space of vectors or of choices, got {space!r}")
     start = torch.as_tensor(getattr(space, "start", 0)).expand(len(counts))
 
-    def native(actions: Tensor) -> Tensor:
-        parts = [part.argmax(-1) for part in torch.split(actions, counts, -1)]
-        chosen = torch.stack(parts, -1) + start
+    actions = Categorical(tuple(counts))
+
+    def native(sequences: Tensor) -> Tensor:
+        chosen = actions.chosen(sequences) + start
         return chosen if space.shape else chosen[..., 0]
 
-    return Categorical(tuple(counts)), native
+    return actions, native
 
 
 def _config(kind: str, settings: Mapping[str, Any]) -> PlannerConfig:

@@ -36,6 +36,13 @@ def read_plain(saved: Mapping[str, Any]) -> RunConfig:
     return checked(modernised(saved))
 
 
+def read_yaml(file: Path) -> RunConfig:
+    """The settings in a run's `config.yaml`. Raises ValueError as `read_plain` does."""
+    saved = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(saved, dict)
+    return read_plain({str(k): v for k, v in saved.items()})
+
+
 def to_yaml(config: RunConfig) -> str:
     """The settings as the text of `config.yaml`. Raises ValueError as `plain` does."""
     return OmegaConf.to_yaml(OmegaConf.create(plain(config)))

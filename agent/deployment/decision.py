@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.actors import AgentActor, PlanningActor, PolicyActor
 from worldplan.envs import ActionSpec
-from worldplan.planners import PlanState
+from worldplan.planners import Categorical, PlanState
 
 
 class Decision(nn.Module):
@@ -38,8 +38,10 @@ class Decision(nn.Module):
             raise ValueError(why_not)
         # Registered, so that their weights are the module's.
         self.model, self.heads = self.controller.model, self.controller.heads
-        example = actor.initial(1)
-        self.parts = _parts(example) if isinstance(actor, PlanningActor) else _past(example)
+        plans = isinstance(actor, PlanningActor)
+        self._decide = self._plan if plans else self._follow
+        self._kept = _past_and_plan if plans else _past
+        self.parts = self._kept(actor.initial(1))
         self.sizes = [part[0].numel() for part in self.parts]
         if spec.choices is None:
             spec.scaled(np.zeros(spec.size, np.float32))  # tells bounds that are not known
@@ -51,12 +53,7 @@ class Decision(nn.Module):
 
     def forward(self, observation: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Actions and the next state, of observations (B, D) and a state (B, S)."""
-        before = self._unpacked(state, len(observation))
-        if isinstance(self.actor, PolicyActor):
-            # No noise is drawn, and no generator is asked.
-            action, after, _ = self.actor.choose(observation, before, torch.default_generator)
-        else:
-            action, after = self._plan(observation, before)
+        action, after = self._decide(observation, self._unpacked(state, len(observation)))
         after = after.remember(observation, action)
         return self._scaled(action), self._packed(after)
 
@@ -70,8 +67,13 @@ class Decision(nn.Module):
         fresh = noise.plan.select < 0
         return action, replace(state, plan=replace(plan_state, fresh=fresh))
 
+    def _follow(self, observation: Tensor, state: ActorState) -> tuple[Tensor, ActorState]:
+        # The policy's mode: no noise is drawn, and no generator is asked.
+        action, state, _ = self.actor.choose(observation, state, torch.default_generator)
+        return action, state
+
     def _packed(self, state: ActorState) -> Tensor:
-        parts = _parts(state) if isinstance(self.actor, PlanningActor) else _past(state)
+        parts = self._kept(state)
         return torch.cat([part.reshape(len(part), -1).float() for part in parts], 1)
 
     def _unpacked(self, state: Tensor, batch: int) -> ActorState:
@@ -91,8 +93,7 @@ class Decision(nn.Module):
         s = self.spec
         if s.choices is not None:
             assert s.first is not None
-            parts = [part.argmax(-1) for part in torch.split(action, list(s.choices), -1)]
-            chosen = torch.stack(parts, -1) + torch.tensor(s.first)
+            chosen = Categorical(s.choices).chosen(action) + torch.tensor(s.first)
             return chosen[:, 0] if s.kind == "discrete" else chosen
         low, high = torch.tensor(s.low), torch.tensor(s.high)
         return (low + (high - low) * (action + 1) / 2).clamp(low, high)
@@ -125,7 +126,7 @@ def _past(state: ActorState) -> tuple[Tensor, ...]:
     return state.observations, state.actions, state.valid
 
 
-def _parts(state: ActorState) -> tuple[Tensor, ...]:
+def _past_and_plan(state: ActorState) -> tuple[Tensor, ...]:
     """The same and what one plan leaves to the next; zeros where an episode begins."""
     plan = state.plan
     return *_past(state), plan.mean, plan.elites, ~plan.fresh

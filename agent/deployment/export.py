@@ -45,8 +45,8 @@ def export(agent: Agent, path: str | Path, actor: str | None = None, batch: int 
         batch: B, of all calls.
 
     Raises:
-        ValueError: another ending, actor or batch, or a decision that cannot be exported.
-        ImportError: ONNX without its extra.
+        ValueError: another ending, actor or batch, a decision that cannot be exported, or ONNX
+            without its extra.
         RuntimeError: the file's actions are not the agent's.
     """
     file = Path(path)
@@ -65,7 +65,8 @@ def export(agent: Agent, path: str | Path, actor: str | None = None, batch: int 
     # Beside the file, which is there only once it was checked.
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as place:
         draft = Path(place) / file.name
-        with warnings.catch_warnings(), torch.no_grad():
+        quiet, own_noise = warnings.catch_warnings(), torch.random.fork_rng(devices=[])
+        with quiet, own_noise, torch.no_grad():
             warnings.simplefilter("ignore")  # of PyTorch's exporters, about their own insides
             graph = exported(decision, batch)
             run = writers[file.suffix](graph, draft, about)
@@ -118,9 +119,7 @@ def _write_onnx(graph: ExportedProgram, file: Path, metadata: dict[str, str]) ->
         import onnxruntime
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
-        raise ImportError(
-            f"to write ONNX needs {error.name}; expected the extra: pip install 'worldplan[onnx]'"
-        ) from error
+        raise ValueError("a .onnx file needs: pip install 'worldplan[onnx]'") from error
     program = torch.onnx.export(
         graph,
         input_names=["observation", "state"],

@@ -7,14 +7,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config import memory
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
-from worldplan.agent.config.saved import read_plain
+from worldplan.agent.config.saved import read_plain, read_yaml
 from worldplan.agent.config.texts import one_line
 from worldplan.agent.learning.compiling import Device, resolve
 from worldplan.agent.learning.learner import Learner
@@ -206,10 +205,8 @@ def same_config(config: RunConfig, run_dir: Path) -> bool:
     path = run_dir / "config.yaml"
     if not path.exists():
         return False
-    saved = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(saved, dict)
     # A setting that is younger than the folder has its default there.
-    if read_plain({str(k): v for k, v in saved.items()}) != config:
+    if read_yaml(path) != config:
         raise ValueError(
             f"{run_dir} was made with other settings; repeat the command with the same "
             "settings, or choose another --out"

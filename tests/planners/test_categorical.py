@@ -213,3 +213,10 @@ def test_the_gradient_planner_refuses_choices() -> None:
     expected = r"moves actions along a gradient.*expected .*cem, icem, mppi or random_shooting"
     with pytest.raises(ValueError, match=expected):
         build("gradient", Categorical((2,)))
+
+
+def test_chosen_are_the_numbers_of_the_choices() -> None:
+    actions = torch.tensor(
+        [[0.0, 1, 0, 1, 0, 0, 1, 0, 0, 0, 1], [1.0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0]]
+    )
+    assert Categorical(CHOICES).chosen(actions).tolist() == [[1, 0, 1, 3], [0, 1, 0, 0]]

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import read_yaml
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import held_out_seeds
 from worldplan.agent.evaluation.evaluate import evaluate
@@ -57,9 +57,7 @@ def _evaluated(config: RunConfig, run_dir: Path) -> Agent:
 
 def run_trial(run_dir: Path) -> None:
     """Trains to the end, unless that is done, and writes `measures.json`."""
-    config = RunConfig.model_validate(
-        OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
-    )
+    config = read_yaml(run_dir / "config.yaml")
     torch.set_num_threads(config.threads or torch.get_num_threads())
     agent = trained(config, run_dir, Console(width=120))
     write_json(run_dir / MEASURES, measure(agent, config))

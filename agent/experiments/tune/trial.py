@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from worldplan.agent.config.run import RunConfig
+from worldplan.agent.config.saved import read_yaml
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.experiments.tune.objective import OBJECTIVES
 from worldplan.agent.experiments.tune.study import attached, open_study
@@ -72,9 +71,7 @@ def run_trial(out: Path, number: int) -> None:
     """Trains to the end, unless that is done, and writes `outcome.json`."""
     run_dir, study = trial_dir(out, number), open_study(out)
     objective = study.user_attrs["plan"]["objective"]
-    config = RunConfig.model_validate(
-        OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
-    )
+    config = read_yaml(run_dir / "config.yaml")
     torch.set_num_threads(config.threads or torch.get_num_threads())
     reporting = Reporting(attached(study, number), objective)
     console = Console(width=120)
