@@ -111,9 +111,10 @@ def test_a_file_that_does_something_else_is_not_kept(
         return lambda x, state: (torch.zeros(len(x), 2), state)
 
     monkeypatch.setattr(module, "_write_onnx", write)
+    a = agent()
     random = torch.get_rng_state()
     with pytest.raises(RuntimeError, match=r"they differ by .* of their range; nothing was"):
-        export(agent(), tmp_path / "policy.onnx")
+        export(a, tmp_path / "policy.onnx")
     assert not list(tmp_path.iterdir())
     assert torch.equal(torch.get_rng_state(), random), "the user's random numbers"
 
