@@ -3,7 +3,8 @@
     python benchmarks/readme.py
 
 Tables go between their marks, `<!-- results -->` in README.md, `<!-- settings -->` in
-docs/learning.md and `<!-- latency -->` in docs/robot.md; the figure is docs/curves.png.
+docs/learning.md, `<!-- latency -->` in docs/robot.md, `<!-- collectors -->` in docs/cluster.md. The
+figure is docs/curves.png.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from worldplan.agent.experiments.report.plot import plot_report
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "presets"
 SETTINGS = ROOT / "benchmarks" / "results" / "settings"
-LATENCY = ROOT / "benchmarks" / "results" / "speed" / "robot.json"
+SPEED = ROOT / "benchmarks" / "results" / "speed"
 SCREENED_AT = 25_000  # frames
-_IN_DOCS = ("docs/learning.md", "docs/robot.md")
+_IN_DOCS = ("docs/learning.md", "docs/robot.md", "docs/cluster.md")
 
 
 def filled(text: str, mark: str, lines: Iterable[str]) -> str:
@@ -56,17 +57,38 @@ def latency(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {way} | {' | '.join(map(str, times))} | {s['late']} of {s['ticks']:,} |"
 
 
+def collectors(found: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each environment of benchmarks/collectors.py."""
+    yield (
+        f"Steps a second with one update each, on {found['cores']} idle cores (`python "
+        "benchmarks/collectors.py --out benchmarks/results/speed/collectors.json`):"
+    )
+    yield ""
+    yield f"| a step waits | one process | {found['collectors']} collectors | updates behind |"
+    yield "| --- | --- | --- | --- |"
+    for row in found["rows"]:
+        speeds = (
+            f"{row['here']:.1f} | {row['collectors']:.1f} ({row['collectors'] / row['here']:.1f}x)"
+        )
+        yield f"| {row['ms']:g} ms | {speeds} | {row['updates_behind']:.0f} |"
+
+
 def pages() -> dict[Path, str]:
     """Each page that holds a table, as it is to be."""
-    readme, learning, robot = (ROOT / name for name in ("README.md", *_IN_DOCS))
+    readme, learning, robot, cluster = (ROOT / name for name in ("README.md", *_IN_DOCS))
     runs = find_runs([RESULTS])
     return {
         readme: filled(readme.read_text(), "results", results(group(runs))),
         learning: filled(
             learning.read_text(), "settings", settings([*runs, *find_runs([SETTINGS])], SCREENED_AT)
         ),
-        robot: filled(robot.read_text(), "latency", latency(json.loads(LATENCY.read_text()))),
+        robot: filled(robot.read_text(), "latency", latency(_measured("robot"))),
+        cluster: filled(cluster.read_text(), "collectors", collectors(_measured("collectors"))),
     }
+
+
+def _measured(name: str) -> Any:
+    return json.loads((SPEED / f"{name}.json").read_text())
 
 
 def main() -> None:

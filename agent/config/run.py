@@ -40,6 +40,13 @@ class RunConfig(BaseModel):
         default=None, description="stop once every evaluation episode reaches this return"
     )
     num_envs: Count = Field(default=1, description="environments that are stepped as one batch")
+    collectors: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="processes on a Ray cluster, each of which plays one environment while this "
+        "one learns; 0: none",
+    )
     seed_steps: Steps = Field(default=1000, description="random decisions at the start")
     updates_per_step: float = Field(
         default=1.0, ge=0, le=1000, description="gradient updates per decision"
@@ -112,6 +119,20 @@ class RunConfig(BaseModel):
     def _the_model_can_do_it(self) -> RunConfig:
         self.agent.model.check(self)
         return self
+
+    @model_validator(mode="after")
+    def _a_collector_plays_one_environment(self) -> RunConfig:
+        if self.collectors and self.num_envs > 1:
+            raise ValueError(
+                f"expected num_envs=1 with collectors={self.collectors}, each of which plays one "
+                f"environment, got num_envs={self.num_envs}"
+            )
+        return self
+
+    @property
+    def streams(self) -> int:
+        """Of episodes that are played side by side."""
+        return self.collectors or self.num_envs
 
     @field_validator("solved")
     @classmethod

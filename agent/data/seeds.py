@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 import numpy as np
 
-_TRAINING, _HELD_OUT = 0, 1  # streams of seeds
+_TRAINING, _HELD_OUT, _COLLECTED, _COLLECTING = range(4)  # streams of seeds
 
 
 def training_seed(run_seed: int, episode: int) -> int:
     """Reset seed of a training episode, a function of the run's seed and the episode's number."""
     return _derive(_TRAINING, run_seed, episode)
+
+
+def collector_seeds(run_seed: int, number: int) -> tuple[int, Iterator[int]]:
+    """Of the collector of a number in a run: the seed of its actions, those of its episodes."""
+    acting = _derive(_COLLECTING, run_seed, number)
+    return acting, (_derive(_COLLECTED, run_seed, number, episode) for episode in count())
 
 
 def held_out_seeds(episodes: int, first: int = 0) -> list[int]:

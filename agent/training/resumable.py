@@ -91,8 +91,13 @@ class Resumable(Training):
 
     @property
     def _capacity(self) -> int:
+        """Rows: all that a run of one environment has, even if each decision ends an episode.
+
+        Of several collectors each has twice its even share; one that is much faster loses its
+        oldest rows.
+        """
         c = self.config
-        return c.replay.capacity or 2 * c.steps + 2 * c.num_envs
+        return c.replay.capacity or 2 * c.steps + 2 * c.streams
 
     def seconds(self) -> float:
         """Training time, with the time before a resume."""
@@ -209,11 +214,12 @@ class Resumable(Training):
         c = self.config
         # So that the checkpoint before the latest one still has its rows: an episode takes one
         # more than its decisions, and may have one alone.
+        # Of collectors one may be faster than all others.
         between = 2 * ((c.checkpoint_interval + self.patience) // c.num_envs + 2)
         return Replay(
             folder / "replay",
             self.agent.spec,
-            c.num_envs,
+            c.streams,
             capacity=self._capacity,
             slack=2 * between,
             recency=c.replay.recency,

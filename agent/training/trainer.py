@@ -17,11 +17,13 @@ from torch import Tensor
 
 from worldplan.agent.acting.actors import Switch
 from worldplan.agent.acting.collect import store
-from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.agent.acting.rollout import Reset, Step
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
+from worldplan.agent.training.collectors.crew import Crew
+from worldplan.agent.training.collectors.player import Here, Player
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
@@ -66,7 +68,7 @@ class Trainer(Resumable):
     ) -> None:
         if resume:
             run_folder.hold(run_dir)
-        self.env = make_vector(config.env, config.num_envs)
+        self.env = make_vector(config.env, config.num_envs)  # collectors have their own
         config.agent.learner.check(self.env.spec)
         own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
         own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
@@ -82,6 +84,15 @@ class Trainer(Resumable):
             self.agent.actor("planner", explore=True),
             lambda: self.step < random,
         )
+        self.player: Player
+        if config.collectors:
+            updates, early = (lambda: self.learner.updates), (lambda: self.step < random)
+            warn = self.listeners.on_warning
+            self.player = Crew(self.agent, updates, early, self._number, warn)
+        else:
+            self.player = Here(self.actor, self.env, self._seeds(), self.acting)
+        self.returns = np.zeros(config.streams)  # of the episodes under way
+        self.lengths = np.zeros(config.streams, np.int64)
         self.result: Evaluation | None = None
         self.start(resume)
         size = sum(p.numel() for p in self.learner.parameters)
@@ -114,6 +125,8 @@ class Trainer(Resumable):
         with run_folder.held(self.run_dir), self.signals, self.takeover:
             try:
                 self.listeners.on_start(self)
+                with self.busy("waits for collectors"), self.signals.interruptible():
+                    self.player.start()
                 self.takeover.reach(self.step)
                 while not self.over:
                     self._collect()
@@ -123,14 +136,14 @@ class Trainer(Resumable):
                 self.rescue(error)
                 raise
             finally:
-                self.env.close()  # processes too, if there are some
+                self.player.close()
+                self.env.close()
                 self.held_out.env.close()
                 self.end()
 
     def _collect(self) -> None:
-        """Plays episodes in all environments, from a common reset to a checkpoint or the end."""
-        c, batch = self.config, self.config.num_envs
-        returns, lengths = np.zeros(batch), np.zeros(batch, np.int64)
+        """Plays episodes in all environments, to a checkpoint or the end."""
+        c = self.config
         due_since: int | None = None  # step from which on a checkpoint waits for an episode's end
         self.unsaved = True
         self._pay()  # what a signal or an error prevented before the run was resumed
@@ -140,6 +153,7 @@ class Trainer(Resumable):
             store(self.replay, event)
             if isinstance(event, Reset):
                 self.learner.observe(torch.from_numpy(event.observation[event.mask]))
+                self.returns[event.mask] = self.lengths[event.mask] = 0
                 continue
             self.learner.observe(torch.from_numpy(event.observation[event.active]))
             self.learner.observe_rewards(torch.from_numpy(event.reward[event.active]))
@@ -147,12 +161,11 @@ class Trainer(Resumable):
             self._count(event)  # from here on the step is whole: a resumed run has it
             self.takeover.reach(self.step)  # before the updates of this step, as after a resume
             metrics = self._update()
-            returns += event.reward
-            lengths += event.active
+            self.returns += event.reward
+            self.lengths += event.active
             for i in np.flatnonzero(event.done):
-                ended = EpisodeEvent(self.step, float(returns[i]), int(lengths[i]))
+                ended = EpisodeEvent(self.step, float(self.returns[i]), int(self.lengths[i]))
                 self.listeners.on_episode(ended)
-                returns[i], lengths[i] = 0, 0
             if metrics and self._due(before, c.log_interval):
                 self._log(metrics)
             if self.evaluation_due and not self.signals.received:
@@ -162,14 +175,12 @@ class Trainer(Resumable):
             if self._due(before, c.checkpoint_interval) and due_since is None:
                 due_since = self.step
             late = due_since is not None and self.step - due_since >= self.patience
-            # Checkpoints are between episodes, so that no state of the simulator has to be saved.
-            # Unfinished episodes of the other environments are truncated there.
-            if self.over or late or (due_since is not None and event.done[0]):
+            if self.over or late or (due_since is not None and self.player.pauses(event)):
                 return self._save()
 
     def _play(self) -> Iterator[Reset | Step]:
         """Episodes without end. A signal is not waited for: an environment may hang."""
-        events = rollout(self.actor, self.env, self._seeds(), self.acting, again=True)
+        events = self.player.events()
         while True:
             try:
                 with self.signals.interruptible():
@@ -182,8 +193,12 @@ class Trainer(Resumable):
     def _seeds(self) -> Iterator[int]:
         """Seeds of the next episodes; each depends on the episode's number alone."""
         while True:
-            self.episode += 1
-            yield training_seed(self.config.seed, self.episode - 1)
+            yield training_seed(self.config.seed, self._number())
+
+    def _number(self) -> int:
+        """Of the next episode, or collector: no other one's in this run."""
+        self.episode += 1
+        return self.episode - 1
 
     def _count(self, event: Step) -> None:
         """Counts a step, and what is due after it."""
@@ -230,6 +245,7 @@ class Trainer(Resumable):
         times["steps_per_second"] = self.step / self.seconds()
         losses = {k: float(v) for k, v in metrics.items()}
         groups = {"loss": losses, "model": measures, "calibration": bands, "time": times}
+        groups["collectors"] = dict(self.player.measures())
         self.listeners.on_update(UpdateEvent(self.step, groups))
 
     def _evaluate(self) -> None:

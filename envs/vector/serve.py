@@ -13,16 +13,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 import cloudpickle
-import gymnasium as gym
-from tblib import pickling_support
 
+from worldplan.envs.elsewhere import made, packed
 from worldplan.envs.make import make_env
 from worldplan.envs.spec import EnvConfig, EnvironmentSpec
 from worldplan.envs.vector.vector_env import SyncVectorEnv
-from worldplan.envs.wrappers import FlatEnv
 
 Told = tuple[EnvironmentSpec, int | None, float | None]
 """What the parent has to know of environments: see `VectorEnv`."""
@@ -47,7 +46,7 @@ def serve() -> None:
             method, words = cloudpickle.loads(request)
             answer = getattr(served, method)(*words)
         except BaseException as error:  # noqa: BLE001 (the parent raises it)
-            done, answer = False, _packed(error)
+            done, answer = False, packed(error)
         pickle.dump((done, answer, warned), replies)
         replies.flush()
         warned.clear()
@@ -60,7 +59,8 @@ class _Served:
     env: SyncVectorEnv | None = None
 
     def make(self, config: EnvConfig, count: int, known: bytes | None) -> Told:
-        self.env = SyncVectorEnv([_made(config, known) for _ in range(count)], config)
+        one = partial(make_env, config)
+        self.env = SyncVectorEnv([made(one, config.id, known) for _ in range(count)], config)
         return self.env.spec, self.env.max_episode_steps, self.env.seconds_per_frame
 
     def reset(self, *words: Any) -> Any:
@@ -78,17 +78,6 @@ class _Served:
     def close(self) -> None:
         if self.env is not None:
             self.env.close()
-
-
-def _made(config: EnvConfig, known: bytes | None) -> FlatEnv:
-    """The environment; one that only the parent has registered, such as a notebook, as there."""
-    try:
-        return make_env(config)
-    except ValueError:
-        if known is None or config.id in gym.registry:
-            raise
-        gym.registry[config.id] = pickle.loads(known)
-        return make_env(config)
 
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:
@@ -124,16 +113,3 @@ def _recorded() -> Warned:
     showing: Callable[..., None] = record
     warnings.showwarning = showing
     return warned
-
-
-def _packed(error: BaseException) -> bytes:
-    """An error with its traceback, for `pickle.loads`; another kind if it cannot be sent."""
-    pickling_support.install(error)
-    try:
-        packed: bytes = cloudpickle.dumps(error)
-        pickle.loads(packed)
-    except Exception:  # noqa: BLE001 (of what the error holds, whatever it is)
-        like = RuntimeError(f"{type(error).__name__}: {error}")
-        pickling_support.install(like)
-        packed = cloudpickle.dumps(like.with_traceback(error.__traceback__))
-    return packed

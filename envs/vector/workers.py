@@ -21,6 +21,7 @@ import gymnasium as gym
 import numpy as np
 
 from worldplan.envs.actions import Array
+from worldplan.envs.elsewhere import registration
 from worldplan.envs.spec import EnvConfig
 from worldplan.envs.vector.vector_env import Mask, Outcome, VectorEnv
 from worldplan.envs.wrappers import EnvironmentFault
@@ -81,11 +82,10 @@ class AsyncVectorEnv(VectorEnv):
 
     def _start(self) -> list[Any]:
         """Starts the workers; what each tells of its environments."""
-        known = gym.registry.get(self._config.id)
-        spec = None if known is None else cloudpickle.dumps(known)
+        known = registration(self._config.id)
         self._workers += [_Worker(share) for share in self._shares]
         try:
-            told = self._ask("make", [(self._config, len(s), spec) for s in self._shares])
+            told = self._ask("make", [(self._config, len(s), known) for s in self._shares])
         except BaseException:
             self.close()
             raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import Any, Literal
 
 from worldplan.agent.experiments.pool.jobs import Job, Pool
 from worldplan.agent.experiments.pool.local import started
+from worldplan.agent.training.collectors.cluster import connected, require
 
 _SAVING = 60.0  # s that a job which is stopped may take to save its state
 
@@ -31,25 +30,9 @@ class RayPool(Pool):
     @contextmanager
     def open(self) -> Iterator[int]:
         """Raises ValueError if Ray is not installed, ConnectionError if no cluster answers."""
-        try:
-            import ray
-        except ImportError as error:
-            raise ValueError("--on ray needs: pip install 'worldplan[ray]'") from error
-        self.ray: Any = ray
-        connected = ray.is_initialized()  # it is the user's own connection
-        if not connected:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            where = self.address or os.environ.get("RAY_ADDRESS", "this machine")
-            try:
-                _reach(where)
-                ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
-            except (OSError, RuntimeError, ValueError) as error:
-                raise ConnectionError(f"expected a Ray cluster at {where}: {error}") from error
-        try:
+        self.ray = require("--on ray")
+        with connected(self.ray, self.address):
             yield max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        finally:
-            if not connected:
-                ray.shutdown()
 
     def start(self, job: Job) -> RayProcess:
         # Whether a job is run again is the pool's matter, for it goes on with a run then.
@@ -85,13 +68,6 @@ class RayProcess:
 
     def wait(self) -> None:
         self.ray.wait([self.task], timeout=_SAVING)
-
-
-def _reach(address: str) -> None:
-    """Raises OSError if nothing listens at [ray://]HOST:PORT: Ray would ask for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _work(words: Sequence[str], log: Path, folder: Path, env: Mapping[str, str]) -> int:

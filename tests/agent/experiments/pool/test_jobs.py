@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from tests.helpers.pools import lives, processes, search_path, until, waiting_job
+from tests.helpers.clusters.pools import lives, processes, search_path, until, waiting_job
 from worldplan.agent.experiments.pool import pool_of
 from worldplan.agent.experiments.pool.jobs import Job, Pool
 from worldplan.agent.experiments.pool.local import LocalPool

@@ -10,30 +10,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.helpers.pools import lives, processes, search_path, until, waiting_job
+from tests.helpers.clusters.nodes import cluster_of_one
+from tests.helpers.clusters.pools import lives, processes, until, waiting_job
 from tests.helpers.settings import SMALL
 from worldplan.agent.experiments.compare.grid import Grid, Trial, lay_out
 from worldplan.agent.experiments.pool import pool_of
 from worldplan.agent.experiments.pool.on_ray import RayPool
 from worldplan.agent.training.trainer import Trainer
 
-ray: Any = pytest.importorskip("ray", reason="needs the extra ray")
+pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head with one core, and a way to add nodes. RAY_ADDRESS names it."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("PYTHONPATH", search_path())
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    monkeypatch.setenv("RAY_ADDRESS", made.address)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with cluster_of_one(monkeypatch) as made:
+        yield made
 
 
 def parent(process: int) -> int:

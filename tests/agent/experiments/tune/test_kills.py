@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.clusters.pools import lives, search_path, until
 from tests.helpers.commands import run
-from tests.helpers.pools import lives, search_path, until
 from worldplan.agent.experiments.tune.trial import trial_dir
 
 pytest.importorskip("optuna")

@@ -1,0 +1,1 @@
+"""Who plays the episodes that a run learns from: this process, or collectors on a Ray cluster."""

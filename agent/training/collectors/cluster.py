@@ -1,0 +1,59 @@
+"""A connection to a Ray cluster, for as long as it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def require(what: str) -> Any:
+    """The module `ray`. Raises ValueError if it is not installed, which `what` needs."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(f"{what} needs: pip install 'worldplan[ray]'") from error
+    return ray
+
+
+@contextmanager
+def connected(ray: Any, address: str | None = None) -> Iterator[None]:
+    """Within it, the cluster can be given work. A connection that there was before stays.
+
+    Args:
+        address: of a cluster, `ray://HOST:PORT`. None: that of RAY_ADDRESS, else one that runs on
+            this machine, else a new one here.
+
+    Raises:
+        ConnectionError: no cluster answers.
+    """
+    if ray.is_initialized():  # it is the user's own
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    where = address or os.environ.get("RAY_ADDRESS", "this machine")
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        _reach(where)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConnectionError(f"expected a Ray cluster at {where}: {error}") from error
+    finally:  # Ray puts a handler of its own in its place
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises OSError if nothing listens at [ray://]HOST:PORT: Ray would ask for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()

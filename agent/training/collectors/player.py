@@ -1,0 +1,66 @@
+"""What the training loop asks of whoever plays the episodes that it learns from.
+
+Shapes: B streams of episodes, as many as the replay has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+import torch
+
+from worldplan.agent.acting.actors import AgentActor
+from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.envs import VectorEnv
+
+
+class Player(Protocol):
+    """Plays episodes without end."""
+
+    def start(self) -> None:
+        """Makes ready what plays, which may take a while."""
+
+    def events(self) -> Iterator[Reset | Step]:
+        """Of all B streams. To pause, leave the loop."""
+
+    def pauses(self, event: Step) -> bool:
+        """Whether a checkpoint that is due can be written after this event."""
+
+    def measures(self) -> Mapping[str, float]:
+        """What is logged of it, since it was last asked."""
+
+    def close(self) -> None:
+        """Ends whatever plays."""
+
+
+class Here:
+    """Plays in this process, so that the same seed gives the same run.
+
+    A checkpoint is between episodes of the first environment, so that no state of the simulator has
+    to be saved: unfinished episodes of the others are truncated there, and all begin anew.
+    """
+
+    def __init__(
+        self,
+        actor: AgentActor,
+        env: VectorEnv,
+        seeds: Iterable[int],
+        generator: torch.Generator,
+    ) -> None:
+        self.actor, self.env, self.seeds, self.generator = actor, env, seeds, generator
+
+    def start(self) -> None:
+        """The environments are made."""
+
+    def events(self) -> Iterator[Reset | Step]:
+        return rollout(self.actor, self.env, self.seeds, self.generator, again=True)
+
+    def pauses(self, event: Step) -> bool:
+        return bool(event.done[0])
+
+    def measures(self) -> Mapping[str, float]:
+        return {}
+
+    def close(self) -> None:
+        self.env.close()  # processes too, if there are some
