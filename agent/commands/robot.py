@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,10 @@ def serve(
     deadline_ms: Annotated[
         float | None, typer.Option(help="of the search; default: 0.6 of the period")
     ] = None,
+    safe: Annotated[
+        str | None,
+        typer.Option(help="what is done without a plan: [0.1, 0] as the environment takes it"),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="end with the first client")] = False,
     compiled: Annotated[
         bool,
@@ -36,29 +41,39 @@ def serve(
     it reads      {"action": [...], "outcome": "planned", "late": false, "ms": 4.1}
 
     One line is read at each beat of the clock. "outcome" is "unseen" where nothing came since the
-    last beat, and "failed" where there was no plan: then the action is the middle of its bounds.
+    last beat, and "failed" where there was no plan: then the action is --safe, or the middle of its
+    bounds.
     Whoever reaches the address can steer: other machines only after --host 0.0.0.0.
     """
     import socket
     from dataclasses import replace
 
-    from worldplan.agent.deployment.fixed_rate import check_pace, ready
+    from worldplan.agent.deployment.fixed_rate import check_pace, ready, safe_action
     from worldplan.agent.deployment.serve import serve as serve_clients
     from worldplan.agent.learning.compiling import obstacle
     from worldplan.agent.training.compiled.switching import switch
 
     check_pace(rate, deadline_ms)
     agent, _ = subject(run, settings, trust=trust)
+    given = safe_action(agent, None if safe is None else _parsed(safe))
     if compiled:
         if why_not := obstacle():
             raise ValueError(f"--compile cannot be done: {why_not}")
         console.print("compiling: a minute or more, or seconds if done before")
         switch(agent, replace(agent.execution, compiled=True))
-    how = {"rate": rate, "seconds": seconds, "deadline_ms": deadline_ms}
+    how = {"rate": rate, "seconds": seconds, "deadline_ms": deadline_ms, "safe": given}
     with ready(agent, rate, deadline_ms), socket.create_server((host, port)) as listener:
         at = listener.getsockname()
         console.print(f"{rate:g} decisions a second at {at[0]}:{at[1]}; Ctrl-C ends it")
         serve_clients(listener, agent, console.print, once=once, **how)
+
+
+def _parsed(action: str) -> Any:
+    """An action in JSON. Raises ValueError for anything else."""
+    try:
+        return json.loads(action)
+    except ValueError as error:
+        raise ValueError(f"expected --safe in JSON, such as [0.1, 0], got {action!r}") from error
 
 
 def export(

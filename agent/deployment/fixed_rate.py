@@ -88,8 +88,7 @@ def control(
         write: gets each action as soon as it is there, as the environment takes it.
     """
     timing = Timing(rate)
-    if safe is None:
-        safe = safe_action(agent)
+    safe = safe_action(agent, safe)
     try:
         for tick in ticks(
             agent, read, timing, rate=rate, seconds=seconds, safe=safe, deadline_ms=deadline_ms
@@ -125,16 +124,15 @@ def ticks(
         rate: decisions a second.
         seconds: None: until `read` ends it.
         safe: what is done where nothing new was seen or a decision fails (ValueError or
-            FloatingPointError: an observation is not finite, say); default: `safe_action`.
+            FloatingPointError: an observation is not finite, say): see `safe_action`.
         deadline_ms: of the search, within the period; default: 0.6 of it.
 
     Raises:
-        ValueError: see `check_pace`.
+        ValueError: see `check_pace` and `safe_action`.
     """
     check_pace(rate, deadline_ms)
     period = 1 / rate
-    if safe is None:
-        safe = safe_action(agent)
+    safe = safe_action(agent, safe)
     with ready(agent, rate, deadline_ms):
         agent.reset()
         with _no_garbage():
@@ -155,11 +153,27 @@ def ticks(
                 beat = max(beat + 1, passed)
 
 
-def safe_action(agent: Agent) -> Any:
-    """What does nothing, as far as that is known: the middle of the bounds, or the first choice."""
-    actions = agent.controller.planner.actions
-    zero = actions.executable(agent.controller.planner.initial_state(1).mean[0, :1].cpu())
-    return agent.spec.action.scaled(zero.numpy())[0]
+def safe_action(agent: Agent, given: Any = None) -> Any:
+    """One's own, or what does nothing as far as that is known: the middle of the bounds, or the
+    first choice.
+
+    Raises:
+        ValueError: the environment does not take it.
+    """
+    spec, planner = agent.spec.action, agent.controller.planner
+    zero = planner.actions.executable(planner.initial_state(1).mean[0, :1].cpu())
+    nothing = spec.scaled(zero.numpy())[0]
+    if given is None:
+        return nothing
+    safe = np.asarray(given)
+    fits = safe.dtype.kind in "fiub" and safe.shape == np.shape(nothing)
+    if not fits or not spec.valid(spec.encoded(safe[None])).all():
+        bounds = "" if spec.low is None else f" within {spec.low} and {spec.high}"
+        raise ValueError(
+            f"expected a safe action as the environment takes it, such as {nothing}{bounds}, got "
+            f"{given!r}"
+        )
+    return safe.astype(nothing.dtype)
 
 
 def _decide(agent: Agent, read: Read, safe: Any) -> tuple[Any, Any, str]:

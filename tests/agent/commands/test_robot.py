@@ -22,7 +22,7 @@ def test_a_program_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
         listens.set()
 
     monkeypatch.setattr(console, "print", say)
-    how = {"rate": 10.0, "port": 0, "once": True, "seconds": 60.0}
+    how = {"rate": 10.0, "port": 0, "once": True, "seconds": 60.0, "safe": "[0.5]"}
     served = threading.Thread(target=robot.serve, args=("demo:inverted-pendulum",), kwargs=how)
     served.start()
     assert listens.wait(60)
@@ -38,6 +38,15 @@ def test_a_program_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rate_that_cannot_be_is_told() -> None:
     said = run("serve", "demo:inverted-pendulum", "--rate", "0", code=1)
     assert "expected a rate of up to 10,000 decisions a second, got 0" in said
+
+
+def test_a_safe_action_that_cannot_be_is_told() -> None:
+    said = run("serve", "demo:inverted-pendulum", "--safe", "[4]", code=1)
+    assert "expected a safe action as the environment takes it" in said
+    said = run("serve", "demo:inverted-pendulum", "--safe", "stop", code=1)
+    assert "expected --safe in JSON" in said
+    said = run("serve", "demo:cartpole", "--safe", "2", code=1)
+    assert "expected choices among (2,)" in said
 
 
 def test_the_policy_is_written(tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ def test_the_safe_action_is_the_last(agent: Agent, clock: Clock) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        control(agent, breaks, written.append, rate=8.0, safe=np.array([7.0, 7.0]))
-    assert written[-1].tolist() == [7.0, 7.0]
+        control(agent, breaks, written.append, rate=8.0, safe=np.array([2.0, 7.0]))
+    assert written[-1].tolist() == [2.0, 7.0]
 
     def ends() -> Any:
         raise EOFError
@@ -175,3 +175,12 @@ def small_choices() -> Agent:
     choices = ActionSpec(3, "discrete", choices=(3,), first=(0,))
     spec = EnvironmentSpec(EnvironmentSpec.vectors(3, 3).observation, choices)
     return Agent(a.config, spec)
+
+
+def test_a_safe_action_of_ones_own_is_one_that_the_environment_takes(agent: Agent) -> None:
+    own = safe_action(agent, [3, 0.5])
+    assert own.tolist() == [3.0, 0.5]
+    assert own.dtype == np.float32
+    for wrong in ([3.5, 0.5], [0.5], [np.nan, 1], "stop", [[0.0, 1.0]]):
+        with pytest.raises(ValueError, match=r"expected a safe action .* within \(-1.0, 0.0\)"):
+            safe_action(agent, wrong)
