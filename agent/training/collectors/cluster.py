@@ -42,7 +42,8 @@ def connected(ray: Any, address: str | None = None) -> Iterator[None]:
         _reach(where)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConnectionError(f"expected a Ray cluster at {where}: {error}") from error
+        token = "; one that asks for a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        raise ConnectionError(f"expected a Ray cluster at {where}: {error}{token}") from error
     finally:  # Ray puts a handler of its own in its place
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, former)

@@ -96,6 +96,17 @@ def test_an_interrupted_pool_stops_its_jobs(cluster: Any, tmp_path: Path) -> Non
     assert not lives(process)
 
 
+def test_a_distant_cluster_is_reached_by_rays_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with cluster_of_one(monkeypatch, client=True):
+        address = os.environ["RAY_ADDRESS"]
+        job = waiting_job(tmp_path / "one")
+        (tmp_path / "one" / "go").touch()
+        pool_of(address).run([job])
+        assert job.done()
+
+
 def test_nodes_that_do_not_share_the_folder_are_told(cluster: Any, tmp_path: Path) -> None:
     job = waiting_job(tmp_path / "one")
     (tmp_path / "one").rmdir()

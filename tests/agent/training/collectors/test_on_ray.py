@@ -97,6 +97,13 @@ def test_a_killed_run_leaves_no_collector_and_goes_on(
     assert json.loads((tmp_path / "run" / "result.json").read_text())["step"] == 600
 
 
+def test_a_distant_cluster_is_reached_by_rays_client(
+    monkeypatch: pytest.MonkeyPatch, toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    with cluster_of_one(monkeypatch, client=True):
+        trained(toy, small, tmp_path, Kills(600, None))
+
+
 def _collectors() -> list[int]:
     """Processes of Ray that are collectors: Ray gives them a title."""
     found = []
