@@ -94,6 +94,8 @@ class Decision(nn.Module):
         if s.choices is not None:
             assert s.first is not None
             chosen = Categorical(s.choices).chosen(action) + torch.tensor(s.first)
+            if s.kind == "multi_binary":
+                return chosen.to(torch.int8)
             return chosen[:, 0] if s.kind == "discrete" else chosen
         low, high = torch.tensor(s.low), torch.tensor(s.high)
         return (low + (high - low) * (action + 1) / 2).clamp(low, high)

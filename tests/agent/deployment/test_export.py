@@ -22,6 +22,7 @@ from worldplan.envs import ActionSpec, EnvironmentSpec
 
 BOUNDS = ActionSpec(2, low=(-1.0, 0.0), high=(3.0, 10.0))
 CHOICES = ActionSpec(5, "multi_discrete", choices=(2, 3), first=(0, 4))
+SWITCHES = ActionSpec(4, "multi_binary", choices=(2, 2), first=(0, 0))
 
 
 def agent(action: ActionSpec = BOUNDS, **planner: Any) -> Agent:
@@ -51,7 +52,9 @@ def acted(a: Agent, seed: int) -> np.ndarray[Any, Any]:
     return np.stack([a.act(x[0], scaled=True) for x in observations(1)])
 
 
-@pytest.mark.parametrize("action", [BOUNDS, CHOICES], ids=["numbers", "choices"])
+@pytest.mark.parametrize(
+    "action", [BOUNDS, CHOICES, SWITCHES], ids=["numbers", "choices", "switches"]
+)
 def test_a_graph_decides_as_the_agent(action: ActionSpec) -> None:
     """Also from what it remembers: a plan, its elites, an observation and an action."""
     a = agent(action)
@@ -59,7 +62,9 @@ def test_a_graph_decides_as_the_agent(action: ActionSpec) -> None:
     graph = exported(decision).module()
     assert decision.size == (3 + action.size + 1) + 3 * action.size + 2 * 3 * action.size + 1
     found, state = played(graph, decision.size, seed=3)
-    np.testing.assert_allclose(found, acted(a, seed=3), rtol=1e-4, atol=1e-4)
+    wanted = acted(a, seed=3)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    assert found.dtype == wanted.dtype
     assert (state != played(graph, decision.size, seed=4)[1]).any()  # it draws noise of its own
 
 
