@@ -72,6 +72,25 @@ def covariance(h: Tensor) -> Tensor:
     return ((c**2).sum() - (c.diagonal() ** 2).sum()) / h.shape[1]
 
 
+def infonce(predicted: Tensor, h: Tensor, valid: Tensor) -> Tensor:
+    """InfoNCE (): to tell the embedding that comes from all others of the batch, by its distance.
+
+    van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, with the logits of a Gaussian of
+    standard deviation 1 round the prediction in place of their bilinear ones.
+
+    Args:
+        predicted: (N, H).
+        h: (N, H), what came.
+        valid: bool (N,), of which rows it is asked, and among which.
+    """
+    with torch.autocast(h.device.type, enabled=False):
+        away = predicted.square().sum(-1, keepdim=True) - 2 * predicted @ h.T + h.square().sum(-1)
+    logits = torch.where(valid, -away / 2, -torch.inf)
+    right = torch.arange(len(h), device=h.device)
+    untold = F.cross_entropy(logits, right, reduction="none").where(valid, 0.0)
+    return untold.sum() / valid.sum().clamp(min=1)
+
+
 def sigreg(h: Tensor, directions: Tensor, knots: int = 17) -> Tensor:
     """Sketched isotropic Gaussian regularisation (SIGReg) of LeJEPA, a loss ().
 

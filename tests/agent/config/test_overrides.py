@@ -20,6 +20,7 @@ def test_every_preset_resolves_and_sets_only_its_task(name: str) -> None:
     assert config.env.id == tasks()[name].env_id
     assert set(preset) <= {
         *("task", "env", "steps", "solved", "seed_steps", "agent", "compile"),
+        "compile_after",
         *("num_envs", "updates_per_step", "replay"),
     }
 

@@ -39,6 +39,25 @@ def test_consistency_is_the_mean_square_over_dimensions() -> None:
     torch.testing.assert_close(losses.consistency(predicted, target), column(7.5, 1.0))
 
 
+def test_infonce_is_the_surprise_at_which_of_the_batch_came() -> None:
+    h = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 9.0]], requires_grad=True)
+    predicted = torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 5.0]])
+    # Half the squared distances to the first two: 0.5 and 0.5; 2 and 0. The third takes no part.
+    valid = torch.tensor([True, True, False])
+    loss = losses.infonce(predicted, h, valid)
+    wanted = (math.log(2) + math.log(1 + math.exp(-2))) / 2
+    assert float(loss.detach()) == pytest.approx(wanted)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert h.grad is not None
+    assert h.grad.isfinite().all()
+    assert (h.grad[2] == 0).all()
+
+
+def test_infonce_of_embeddings_that_are_all_alike_is_the_logarithm_of_their_number() -> None:
+    loss = losses.infonce(torch.ones(8, 4), torch.ones(8, 4), torch.ones(8, dtype=torch.bool))
+    assert float(loss) == pytest.approx(math.log(8))
+
+
 def test_kl_gradients_are_balanced_between_prior_and_posterior() -> None:
     q_mean = torch.tensor([1.0], requires_grad=True)
     p_mean = torch.tensor([0.0], requires_grad=True)

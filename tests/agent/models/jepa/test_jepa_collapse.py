@@ -40,6 +40,16 @@ def collapse(method: str, updates: int) -> list[dict[str, float]]:
     return [before, diagnose(learner.model, watched, rng())]
 
 
+def test_telling_what_comes_from_all_else_prevents_collapse() -> None:
+    learner = make(6, 2, {"anti_collapse": "none", "infonce": 1.0}, task_gradient=False)
+    watched = swirl(rng(9), 512)
+    train(learner, swirl, 160)
+    after = diagnose(learner.model, watched, rng())
+    assert after["effective_rank"] > 4.8  # of six dimensions
+    assert after["embedding_std"] > 0.3
+    assert after["model_error"] < 0.6
+
+
 def test_without_a_method_against_it_the_embedding_collapses() -> None:
     before, after = collapse("none", 260)
     assert after["effective_rank"] < 0.4 * before["effective_rank"]

@@ -10,100 +10,17 @@ T predicted steps. With context 1 there is no memory: M = 0.
 from __future__ import annotations
 
 import copy
-from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from worldplan.agent.models import losses
-from worldplan.agent.models.encoders import (
-    PicturesConfig,
-    encoder_size,
-    make_encoder,
-    make_normaliser,
-    shifted,
-)
-from worldplan.agent.models.latent import LatentConfig, LatentDistribution, NoLatentConfig
+from worldplan.agent.models.encoders import make_encoder, make_normaliser, shifted
+from worldplan.agent.models.jepa.config import JEPAConfig
+from worldplan.agent.models.latent import LatentDistribution
 from worldplan.agent.models.networks import MLP, SimNorm, update_ema
-from worldplan.agent.models.size import Size, mlp_size
-from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
+from worldplan.agent.models.world_model import LearnedModel, ModelLoss
 from worldplan.envs import EnvironmentSpec
-
-
-class JEPAConfig(ModelConfig):
-    """Settings of `JEPA`."""
-
-    kind: Literal["jepa"] = "jepa"
-    embedding: int = Field(default=128, ge=1, le=16_384, description="size of h")
-    width: int = Field(default=256, ge=1, le=16_384, description="width of hidden layers")
-    layers: int = Field(default=2, ge=1, le=32, description="hidden layers of Pred")
-    pictures: PicturesConfig = Field(
-        default_factory=PicturesConfig, description="Enc of observations with pictures"
-    )
-    context: int = Field(
-        default=1, ge=1, le=500, description="observations filtered into s; 1 is Markov"
-    )
-    memory: int = Field(
-        default=128, ge=1, le=16_384, description="size of the memory in s; unused if context=1"
-    )
-    anti_collapse: Literal["simnorm", "layernorm", "vicreg", "sigreg", "none"] = Field(
-        default="simnorm", description="method against collapse of the embedding"
-    )
-    simnorm_group: int = Field(
-        default=8, ge=2, le=16_384, description="classes per simplex of SimNorm"
-    )
-    latent: LatentConfig = Field(default_factory=NoLatentConfig, description="latent variable z")
-    action: bool = Field(default=True, description="whether the model reads actions")
-    consistency: float = Field(
-        default=20.0, ge=0, le=1e6, description="weight of the embedding loss"
-    )
-    encoder_ema: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="EMA rate of a target encoder; 0: Enc with stop-gradient",
-    )
-    vicreg_variance: float = Field(
-        default=1.0, ge=0, le=1e6, description="weight of VICReg's variance"
-    )
-    vicreg_covariance: float = Field(
-        default=0.04, ge=0, le=1e6, description="weight of VICReg's covariance"
-    )
-    slowness: float = Field(
-        default=0.0,
-        ge=0,
-        le=1e6,
-        description="weight of the change of h per step (PLDM's time similarity)",
-    )
-    sigreg: float = Field(default=1.0, ge=0, le=1e6, description="weight of SIGReg")
-    sigreg_directions: int = Field(
-        default=128, ge=1, le=16_384, description="random directions of SIGReg"
-    )
-
-    def size(self, spec: EnvironmentSpec) -> Size:
-        A, z = spec.action.size, self.latent
-        memory = self.memory if self.context > 1 else 0
-        seen = self.embedding + memory + A
-        size = Size(kept=2 * self.embedding + 2 * memory + z.width, context=self.context)
-        size += encoder_size(spec.observation, self.embedding, self.width, self.pictures)
-        size += mlp_size(seen + z.width, self.embedding, self.width, self.layers)
-        if memory:
-            size += Size((seen + z.width) * 3 * memory, 6 * memory)
-        if z.parameters:
-            size += mlp_size(seen, z.parameters, self.width, 1)
-            size += mlp_size(seen + self.embedding, z.parameters, self.width, 1)
-        return size
-
-    @model_validator(mode="after")
-    def _groups_fit(self) -> JEPAConfig:
-        if self.anti_collapse == "simnorm" and self.embedding % self.simnorm_group:
-            nearest = max(1, round(self.embedding / self.simnorm_group)) * self.simnorm_group
-            raise ValueError(
-                f"embedding must be a multiple of simnorm_group={self.simnorm_group}, "
-                f"got {self.embedding}; nearest: {nearest}"
-            )
-        return self
 
 
 class JEPA(LearnedModel):
@@ -250,33 +167,44 @@ class JEPA(LearnedModel):
             predicted.append(h)
 
         errors = losses.consistency(torch.stack(predicted), target[C + 1 :])
-        metrics = {"consistency": losses.weighted(errors, weights)}
-        loss = self.config.consistency * metrics["consistency"]
+        shaped, metrics = self._shaped(embedded[C:], torch.stack(predicted), weights, extra)
+        metrics["consistency"] = losses.weighted(errors, weights)
+        loss = self.config.consistency * (metrics["consistency"] + shaped)
         if kls:
             metrics["kl"] = losses.weighted(torch.stack(kls), weights)
             kl_term = losses.weighted(torch.stack(kl_losses), weights)
             loss = loss + self.latent.kl_weight * kl_term
-        if self.config.slowness:
-            # With small steps, distances of embeddings reflect the way between them, round walls.
-            steps = losses.consistency(embedded[C + 1 :], embedded[C:-1])
-            metrics["slowness"] = losses.weighted(steps, weights)
-            loss = loss + self.config.consistency * self.config.slowness * metrics["slowness"]
-        anti_collapse, parts = self._anti_collapse(embedded[C:].flatten(0, 1), extra)
-        loss, metrics = loss + self.config.consistency * anti_collapse, metrics | parts
         last = self.features(embedded[-1], s).detach()
         return ModelLoss(loss, metrics, start, torch.stack(features), torch.stack(zs), last)
 
-    def _anti_collapse(self, h: Tensor, directions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss () of VICReg or SIGReg on embeddings (S, H), and its parts; else 0."""
+    def _shaped(
+        self, h: Tensor, predicted: Tensor, weights: Tensor, directions: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What else embeddings are to be, besides predictable: its loss () and its parts.
+
+        Args:
+            h: (T+1, S, H) of a window.
+            predicted: (T, S, H) of its steps.
+            weights: (T, S).
+            directions: of SIGReg.
+        """
         c = self.config
+        parts: dict[str, tuple[float, Tensor]] = {}
+        if c.slowness:
+            # With small steps, distances of embeddings reflect the way between them, round walls.
+            steps = losses.weighted(losses.consistency(h[1:], h[:-1]), weights)
+            parts["slowness"] = c.slowness, steps
+        if c.infonce:
+            # What tells one moment from another has to be seen, not the most predictable alone.
+            rows = predicted.flatten(0, 1), h[1:].flatten(0, 1), weights.flatten() > 0
+            parts["infonce"] = c.infonce, losses.infonce(*rows)
         if c.anti_collapse == "vicreg":
-            parts = {"variance": losses.variance(h), "covariance": losses.covariance(h)}
-            loss = c.vicreg_variance * parts["variance"]
-            return loss + c.vicreg_covariance * parts["covariance"], parts
+            parts["variance"] = c.vicreg_variance, losses.variance(h.flatten(0, 1))
+            parts["covariance"] = c.vicreg_covariance, losses.covariance(h.flatten(0, 1))
         if c.anti_collapse == "sigreg":
-            sketched = losses.sigreg(h, directions)
-            return c.sigreg * sketched, {"sigreg": sketched}
-        return h.new_zeros(()), {}
+            parts["sigreg"] = c.sigreg, losses.sigreg(h.flatten(0, 1), directions)
+        total = sum((weight * part for weight, part in parts.values()), start=h.new_zeros(()))
+        return total, {name: part for name, (_, part) in parts.items()}
 
     def update_target(self) -> None:
         if self.target_encoder is not None:
