@@ -32,7 +32,10 @@ Floats = npt.NDArray[np.float64]
 _LARGEST = 1000.0  # return of a perfect episode, in all tasks of the DeepMind Control Suite
 _SUITE = "dm_control/"
 # Settings by which runs of one task are told apart: what is learned from, and how.
-_TELLING = ("agent.", "env.", "num_envs", "replay.recency", "seed_steps", "updates_per_step")
+_TELLING = (
+    *("agent.", "env.", "collectors", "num_envs"),
+    *("replay.recency", "seed_steps", "updates_per_step"),
+)
 
 
 @dataclass(frozen=True)
