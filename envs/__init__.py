@@ -5,7 +5,6 @@ import worldplan.envs.rendering.backend  # noqa: F401 (before MuJoCo is imported
 # isort: split
 
 from worldplan.envs.actions import ActionSpec
-from worldplan.envs.elsewhere import made, packed, registration
 from worldplan.envs.given import given_env, is_given
 from worldplan.envs.make import make_env
 from worldplan.envs.rendering.choose import choose_backend
@@ -30,9 +29,6 @@ __all__ = [
     "given_env",
     "goals_of",
     "is_given",
-    "made",
     "make_env",
     "make_vector",
-    "packed",
-    "registration",
 ]

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+from tests.helpers.clusters.nodes import cluster_of_one
 from tests.helpers.settings import HELPERS, SMALL
 from worldplan.agent.learning.compiling import find_device
 
@@ -53,3 +55,10 @@ def small() -> list[str]:
 def toy() -> dict[str, Any]:
     """What `worldplan train --env toy_envs:ToyPoint-v0` starts from."""
     return {"task": "toy", "env": {"id": "toy_envs:ToyPoint-v0"}, "steps": 120}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Ray's, of one node on this machine: see `cluster_of_one`."""
+    with cluster_of_one(monkeypatch) as made:
+        yield made

@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from worldplan.agent.acting.actors import Switch
 from worldplan.agent.acting.collect import store
 from worldplan.agent.acting.rollout import Reset, Step
 from worldplan.agent.config.run import RunConfig
@@ -23,7 +22,7 @@ from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
 from worldplan.agent.training.collectors.crew import Crew
-from worldplan.agent.training.collectors.player import Here, Player
+from worldplan.agent.training.collectors.player import Here, Player, explorer
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
@@ -79,18 +78,11 @@ class Trainer(Resumable):
         self.held_out = HeldOut(config, self.agent)
         # Training begins with random actions, unless something is known.
         random = 0 if config.start_from else config.seed_steps
-        self.actor = Switch(
-            self.agent.actor("random", explore=True),
-            self.agent.actor("planner", explore=True),
-            lambda: self.step < random,
-        )
-        self.player: Player
+        self.actor = explorer(self.agent, lambda: self.step < random)
+        self.player: Player = Here(self.actor, self.env, self._seeds(), self.acting)
         if config.collectors:
-            updates, early = (lambda: self.learner.updates), (lambda: self.step < random)
-            warn = self.listeners.on_warning
-            self.player = Crew(self.agent, updates, early, self._number, warn)
-        else:
-            self.player = Here(self.actor, self.env, self._seeds(), self.acting)
+            updates, warn = (lambda: self.learner.updates), self.listeners.on_warning
+            self.player = Crew(self.agent, updates, self.actor.first_acts, self._number, warn)
         self.returns = np.zeros(config.streams)  # of the episodes under way
         self.lengths = np.zeros(config.streams, np.int64)
         self.result: Evaluation | None = None
@@ -137,7 +129,7 @@ class Trainer(Resumable):
                 raise
             finally:
                 self.player.close()
-                self.env.close()
+                self.env.close()  # processes too, if there are some
                 self.held_out.env.close()
                 self.end()
 

@@ -12,11 +12,12 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from worldplan.agent.acting.actors import Switch
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.data.seeds import collector_seeds
+from worldplan.agent.training.collectors.player import explorer
 from worldplan.agent.training.trained import TrainedAgent
-from worldplan.envs import made, make_vector, packed
+from worldplan.envs import make_vector
+from worldplan.envs.elsewhere import made, packed
 
 
 class Collector:
@@ -62,11 +63,7 @@ class Collector:
         run = self._agent.run
         env = made(partial(make_vector, run.env, 1), run.env.id, known)
         acting, seeds = collector_seeds(run.seed, number)
-        actor = Switch(
-            self._agent.actor("random", explore=True),
-            self._agent.actor("planner", explore=True),
-            lambda: self._random,
-        )
+        actor = explorer(self._agent, lambda: self._random)
         return rollout(actor, env, seeds, self._agent.generator(acting), again=True)
 
 

@@ -21,7 +21,8 @@ from worldplan.agent.acting.rollout import Reset, Step
 from worldplan.agent.training.collectors import cluster
 from worldplan.agent.training.collectors.collector import Collector
 from worldplan.agent.training.trained import TrainedAgent
-from worldplan.envs import EnvironmentFault, registration
+from worldplan.envs import EnvironmentFault
+from worldplan.envs.elsewhere import registration
 
 _CHUNK = 10  # events that a collector plays with the same weights
 _MOST_LOST = 3  # deaths of a collector in a row: its environment may be what kills it

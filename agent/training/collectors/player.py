@@ -5,14 +5,21 @@ Shapes: B streams of episodes, as many as the replay has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
 
-from worldplan.agent.acting.actors import AgentActor
+from worldplan.agent.acting.actors import AgentActor, Switch
 from worldplan.agent.acting.rollout import Reset, Step, rollout
+from worldplan.agent.agent import Agent
 from worldplan.envs import VectorEnv
+
+
+def explorer(agent: Agent, random: Callable[[], bool]) -> Switch:
+    """Who plays while an agent learns: random actions as long as `random` says so, then plans."""
+    first, second = (agent.actor(name, explore=True) for name in ("random", "planner"))
+    return Switch(first, second, random)
 
 
 class Player(Protocol):
@@ -63,4 +70,4 @@ class Here:
         return {}
 
     def close(self) -> None:
-        self.env.close()  # processes too, if there are some
+        """The environments belong to whoever made them."""

@@ -18,7 +18,8 @@ class LocalRay:
     exceptions = SimpleNamespace(RayError=Gone)
 
     def __init__(self, dies: Any = lambda actor, call: False) -> None:
-        self.dies, self.actors, self.killed = dies, 0, 0
+        self.dies, self.killed = dies, 0
+        self.made: list[Any] = []  # what the actors are
 
     def is_initialized(self) -> bool:
         return True
@@ -41,8 +42,8 @@ class LocalRay:
         self.killed += 1
 
     def _make(self, actor: Any) -> Any:
-        number, calls = self.actors, 0
-        self.actors += 1
+        number, calls = len(self.made), 0
+        self.made.append(actor)
 
         def play(*words: Any) -> Any:
             nonlocal calls

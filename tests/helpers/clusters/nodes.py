@@ -13,7 +13,7 @@ from tests.helpers.clusters.pools import search_path, until
 @contextmanager
 def cluster_of_one(monkeypatch: pytest.MonkeyPatch, client: bool = False) -> Iterator[Any]:
     """A head with one core, and a way to add nodes. RAY_ADDRESS names it; by Ray's client if so."""
-    import ray
+    ray: Any = pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PYTHONPATH", search_path())

@@ -1,5 +1,6 @@
 """Collectors, whose calls are carried out at once in this process: see `LocalRay`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from rich.console import Console
 
 from tests.helpers.clusters.local_ray import LocalRay
+from worldplan.agent.acting.rollout import Reset
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.seeds import collector_seeds, held_out_seeds, training_seed
 from worldplan.agent.training import foreign
@@ -74,7 +76,7 @@ def test_a_run_learns_from_all_collectors(
     lengths = [row["length"] for row in read_curve(tmp_path / "episodes.csv")]
     assert lengths  # 120 steps are 40 for each collector
     assert max(lengths) <= 25
-    assert ray.actors == ray.killed == 3
+    assert len(ray.made) == ray.killed == 3
 
 
 def test_collectors_play_with_the_weights_they_were_sent(
@@ -91,6 +93,9 @@ def test_collectors_play_with_the_weights_they_were_sent(
     changed = [name for name in names if not torch.equal(sent[0][name], sent[-1][name])]
     assert any(name.startswith("model.") for name in changed)
     assert any(name.startswith("heads.") for name in changed)
+    for collector in ray.made:
+        has = collector._agent.weights()
+        assert any(all(torch.equal(has[k], w[k]) for k in names) for w in sent[-4:])
 
 
 def test_a_death_costs_the_open_episode_alone(
@@ -102,7 +107,7 @@ def test_a_death_costs_the_open_episode_alone(
     t.run()
     (text,) = [text for text in heard.warnings if "died" in text]
     assert text.startswith("collector 1 died")
-    assert ray.actors == 4
+    assert len(ray.made) == 4
     assert t.step == t.replay.transitions == 120
     check_transitions(t)
 
@@ -161,15 +166,13 @@ def test_several_environments_each_are_refused(toy: dict[str, Any]) -> None:
 def test_without_ray_the_extra_is_named(
     toy: dict[str, Any], small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"collectors needs: pip install 'worldplan\[ray\]'"):
         trainer(toy, small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_events_of_one_are_events_of_all() -> None:
-    from worldplan.agent.acting.rollout import Reset
-
     found = crew._among(Reset(np.array([True]), np.array([[1.0, 2.0]], np.float32)), 1, 3)
     assert found.observation.tolist() == [[0, 0], [1, 2], [0, 0]]
     assert isinstance(found, Reset)
