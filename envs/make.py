@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -151,7 +152,9 @@ def created(config: EnvConfig, render_mode: str | None, num_envs: int | None = N
             raise
         raise ValueError(f"environment {name!r} cannot be made with {kwargs}: {error}") from error
     except (gym.error.Error, ImportError) as error:  # they say what to do
-        raise ValueError(f"environment {name!r} cannot be made: {error}") from error
+        extra = re.search(r"gymnasium\[(box2d|classic-control)\]", str(error))
+        ours = f" (pip install 'worldplan[{extra[1]}]' does)" if extra else ""
+        raise ValueError(f"environment {name!r} cannot be made: {error}{ours}") from error
 
 
 def _follow(env: gym.Env[Any, Any]) -> None:

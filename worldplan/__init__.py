@@ -16,21 +16,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldplan.agent import Agent, load
+    from worldplan.agent.api.make_env import make_env
     from worldplan.agent.api.train import train
     from worldplan.agent.api.tune import tune
     from worldplan.agent.training.trained import TrainedAgent
-    from worldplan.envs import make_env
+    from worldplan.envs import EnvConfig
     from worldplan.planners.alone import plan
 
 __version__ = importlib.metadata.version("worldplan")
-__all__ = ["Agent", "TrainedAgent", "__version__", "load", "make_env", "plan", "train", "tune"]
+__all__ = [
+    "Agent",
+    "EnvConfig",
+    "TrainedAgent",
+    "__version__",
+    "load",
+    "make_env",
+    "plan",
+    "train",
+    "tune",
+]
 
 # Imported when first used: `import worldplan.planners` needs no simulator and no learner.
 _HOMES = {
     "Agent": "agent",
+    "EnvConfig": "envs",
     "TrainedAgent": "agent.training.trained",
     "load": "agent",
-    "make_env": "envs",
+    "make_env": "agent.api.make_env",
     "plan": "planners.alone",
     "train": "agent.api.train",
     "tune": "agent.api.tune",

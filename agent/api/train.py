@@ -25,7 +25,7 @@ _OWN = "callbacks", "resume", "trust", "quiet"  # arguments that are no settings
 def train(
     task: object = None,
     *,
-    callbacks: Iterable[object] = (),
+    callbacks: Iterable[object] | object = (),
     resume: str | Path | None = None,
     trust: bool = False,
     quiet: bool = False,
@@ -43,8 +43,8 @@ def train(
         task: a preset, a Gymnasium id, an environment that Gymnasium made, or a function that makes
             one: several are made, to collect and to evaluate. The run of a function can be resumed
             by giving it again, and not by the command. None with `start_from=RUN`: that run's.
-        callbacks: each a `Listener`, an object with some of its methods, or a function of an
-            `EvaluationEvent`. Where one returns False, the run ends after that step.
+        callbacks: one or several, each a `Listener`, an object with some of its methods, or a
+            function of an `EvaluationEvent`. Where one returns False, the run ends after that step.
         resume: a run folder to go on with, with its own settings.
         trust: for `resume`: makes the run's environment, whatever module it imports.
         quiet: prints nothing.
@@ -57,6 +57,8 @@ def train(
         FileExistsError: the folder `run_dir` holds a run.
         KeyboardInterrupt: in a script, SIGINT, SIGTERM or SIGHUP was received.
     """
+    if task is None and resume is None and "start_from" not in settings:
+        raise ValueError("expected a preset, a Gymnasium id or an environment first, got no task")
     for name in settings:
         if near := difflib.get_close_matches(name, _OWN, n=1, cutoff=0.75):
             raise ValueError(f"unknown argument {name!r}. Did you mean {near[0]!r}?")

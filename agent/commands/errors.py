@@ -57,6 +57,14 @@ def _usage(error: Any) -> str:
         options = [name for option in error.ctx.command.params for name in option.opts]
         known = [name for name in options if name.startswith("--")]
         said = unknown("option", error.option_name, [*known, "--help"])
+        if any(p.name in ("overrides", "settings") for p in error.ctx.command.params):
+            from worldplan.agent.config.overrides import nearest
+
+            if near := nearest(error.option_name.lstrip("-").replace("-", "_")):
+                said = (
+                    f"no option is called {error.option_name!r}; a setting is written "
+                    f"{' or '.join(f'{name}=VALUE' for name in near)}"
+                )
     where = error.ctx.command_path if error.ctx else "worldplan"
     return f"{one_line(said)} (see `{where} --help`)"
 

@@ -55,4 +55,5 @@ def imagine(
     outputs = Outputs(
         plot or folder / "imagine.png", video or folder / "imagine.mp4", video is not None
     )
-    show(agent, config, request, outputs, console)
+    with console.at_work() as say:
+        show(agent, config, request, outputs, console, say)

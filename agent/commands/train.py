@@ -54,8 +54,12 @@ def train(
             base = beginning(start, None if own else base, trust)
         run.begin(resolve(base, words), console)
         return
+    begins_anew = f"with others, or for more steps: worldplan train --from {resume} KEY=VALUE"
+    if start is not None:
+        raise ValueError(f"expected --resume or --from, got both; {begins_anew}")
     if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
         raise ValueError(
-            f"--resume takes the settings of the run; expected no others, got {given!r}"
+            f"--resume takes the settings of the run; expected no others, got {given!r}; "
+            + begins_anew
         )
     run.go_on(resume, console, trust=trust, env=env)

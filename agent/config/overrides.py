@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from worldplan.agent.agent import AgentConfig
 from worldplan.agent.config.names import dotted
 from worldplan.agent.config.presets import of_size
-from worldplan.agent.config.renamed import RENAMED, present_name
+from worldplan.agent.config.renamed import ELSEWHERE, RENAMED, present_name
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.texts import one_line
 from worldplan.agent.models.registry import ModelConfigUnion
@@ -187,10 +187,45 @@ def _explain(error: Any) -> str:
     key = ".".join([*shown, last])
     if not parents:  # what may be written without `agent.` is valid here too
         valid = [*valid, *AgentConfig.model_fields]
-    near = difflib.get_close_matches(last, valid, n=1, cutoff=0.4)
-    if near:
-        return f"unknown key {key!r}. Did you mean {'.'.join([*shown, near[0]])!r}?"
+    here = [".".join([*shown, name]).removeprefix("agent.") for name in valid]
+    if near := nearest(key, here):
+        return f"unknown key {key!r}. Did you mean {' or '.join(map(repr, near))}?"
     return f"unknown key {key!r}; valid here: {', '.join(valid)}"
+
+
+def nearest(key: str, here: Sequence[str] = ()) -> list[str]:
+    """The settings that a key may mean, as they are written: the last part of its name may stand
+    elsewhere, or have another name in other programs.
+
+    Args:
+        here: settings that stand where the key was looked for, of which one may be misspelt.
+    """
+    last = key.rpartition(".")[2]
+    last = ELSEWHERE.get(last, last)
+    every = list(_settings(RunConfig))
+    if key in every:
+        return [key]
+    for known in (here, every):
+        if found := [name for name in known if f".{name}".endswith(f".{last}")]:
+            return found
+    for known, cutoff in ((here, 0.75), (every, 0.75), (here, 0.5)):
+        by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
+        if near := difflib.get_close_matches(last, by_last, n=1, cutoff=cutoff):
+            return [by_last[near[0]]]
+    return []
+
+
+def _settings(config: type[BaseModel], above: str = "") -> Iterator[str]:
+    """All settings by the short names, those of all kinds."""
+    found = dict[str, None]()  # in order, and each once
+    for name, field in config.model_fields.items():
+        below = _models(field.annotation)
+        path = "" if above == "" and name == "agent" else f"{above}{name}."
+        for model in below:
+            found.update(dict.fromkeys(_settings(model, path)))
+        if not below:
+            found[f"{above}{name}"] = None
+    yield from found
 
 
 def _walk(path: Sequence[str]) -> tuple[list[str], list[str]]:

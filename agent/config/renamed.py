@@ -13,6 +13,21 @@ RENAMED = {
     "agent.learner.decay": "agent.learner.rho",
     "agent.learner.target_rate": "agent.learner.tau",
 }
+# What settings are called in other programs.
+ELSEWHERE = {
+    "total_timesteps": "steps",
+    "timesteps": "steps",
+    "num_steps": "steps",
+    "lr": "learning_rate",
+    "gamma": "discount",
+    "name": "kind",
+    "n_envs": "num_envs",
+    "utd": "updates_per_step",
+    "utd_ratio": "updates_per_step",
+    "gradient_steps": "updates_per_step",
+    "buffer_size": "replay.capacity",
+    "num_samples": "planner.samples",
+}
 # What runs did before there was the setting, where today's default is something else.
 BEFORE = {"agent.noise_min_std": 0.0}
 

@@ -14,10 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from worldplan.agent.agent import Agent
+from worldplan.agent.config.texts import one_line
 
 Read = Callable[[], Any]
 _WARM = 3  # decisions before the clock starts: the first ones are slow
 _KEPT = 1_000_000  # the latest decisions, of which times are told: 5.5 hours at 50 Hz
+
+
+class Unreadable(ValueError):
+    """Raised by `read`: something came, and it is no observation."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,13 @@ class Timing:
     outcomes: Counter[str] = field(default_factory=Counter)
     late: int = 0
     skipped: int = 0  # beats that passed while a late decision was made
+    why: str = ""  # the latest decision failed that did
 
     def add(self, tick: Tick) -> None:
         self.ms.append(tick.ms)
         self.outcomes[tick.outcome] += 1
         self.late += tick.late
+        self.why = tick.why or self.why
 
     def summary(self) -> dict[str, Any]:
         """Counts, and milliseconds from a beat to its action."""
@@ -64,10 +71,13 @@ class Timing:
 
     def __str__(self) -> str:
         s = self.summary()
+        if not s["ticks"]:
+            return f"no ticks at {s['rate']:g} Hz"
+        why = f"; failed lastly because: {one_line(self.why)}" if self.why else ""
         return (
             f"{s['ticks']:,} ticks at {s['rate']:g} Hz: {s['late']} late, {s['failed']} failed, "
             f"{s['unseen']} without a new observation; {s['p50_ms']} ms (p50), {s['p99_ms']} ms "
-            f"(p99), {s['max_ms']} ms (longest)"
+            f"(p99), {s['max_ms']} ms (longest){why}"
         )
 
 
@@ -119,12 +129,13 @@ def ticks(
     Args:
         read: the newest observation, as for `Agent.act`; None if there is none since the last beat.
             It must not wait. `agent.reset()` within it begins an episode. It raises EOFError to
-            end the run.
+            end the run, and `Unreadable` where what came is no observation.
         timing: is added to.
         rate: decisions a second.
         seconds: None: until `read` ends it.
-        safe: what is done where nothing new was seen or a decision fails (ValueError or
-            FloatingPointError: an observation is not finite, say): see `safe_action`.
+        safe: what is done where nothing new was seen or a decision fails (`Unreadable`; ValueError
+            or FloatingPointError of the agent: an observation is not finite, say): see
+            `safe_action`. `Timing.why` tells the reason.
         deadline_ms: of the search, within the period; default: 0.6 of it.
 
     Raises:
@@ -166,7 +177,7 @@ def safe_action(agent: Agent, given: Any = None) -> Any:
     if given is None:
         return nothing
     safe = np.asarray(given)
-    fits = safe.dtype.kind in "fiub" and safe.shape == np.shape(nothing)
+    fits = safe.dtype.kind in "fiu" and safe.shape == np.shape(nothing)
     if not fits or not spec.valid(spec.encoded(safe[None])).all():
         bounds = "" if spec.low is None else f" within {spec.low} and {spec.high}"
         raise ValueError(
@@ -179,11 +190,17 @@ def safe_action(agent: Agent, given: Any = None) -> Any:
 def _decide(agent: Agent, read: Read, safe: Any) -> tuple[Any, Any, str]:
     try:
         observation = read()
-        if observation is None:
-            return safe, "unseen", ""
-        return agent.act(observation, scaled=True), "planned", ""
+    except Unreadable as error:
+        return safe, "failed", str(error)
+    if observation is None:
+        return safe, "unseen", ""
+    try:
+        action = agent.act(observation, scaled=True)
     except (ValueError, FloatingPointError) as error:
         return safe, "failed", str(error)
+    if np.shape(action) != np.shape(safe):
+        return safe, "failed", f"expected one observation, got a batch of {len(action)}"
+    return action, "planned", ""
 
 
 def check_pace(rate: float, deadline_ms: float | None = None) -> None:

@@ -9,7 +9,8 @@ and reads one line a beat, once there was a first observation:
     {"action": [0.3, ...], "outcome": "planned", "late": false, "ms": 4.1}
 
 "outcome" is "unseen" where no observation came since the last beat, and "failed", with "why",
-where there was no plan for it: then the action is the safe one.
+where there was no plan for it: then the action is the safe one. So it is in the last line of all,
+whose outcome is "ended". One client is served at a time; others are told so, and refused.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from worldplan.agent.agent import Agent
-from worldplan.agent.deployment.fixed_rate import Timing, ticks
+from worldplan.agent.deployment.fixed_rate import Timing, Unreadable, safe_action, ticks
 
 _LONGEST = 1 << 26  # bytes of a line: a picture in numbers
 
@@ -50,7 +51,7 @@ def serve(
         connection, address = listener.accept()
         say(f"{address[0]}:{address[1]} is here")
         timing = Timing(how["rate"])
-        with connection:
+        with connection, _others_refused(listener):
             _serve_one(connection, agent, timing, how)
         say(str(timing))
         if once:
@@ -72,18 +73,43 @@ def _serve_one(connection: socket.socket, agent: Agent, timing: Timing, how: Any
             agent.reset()
         return _observation(message)
 
-    for tick in ticks(agent, read, timing, **how):
-        line = {
-            "action": np.asarray(tick.action).tolist(),
-            "outcome": tick.outcome,
-            "late": tick.late,
-            "ms": round(tick.ms, 3),
-        }
-        if not _send(connection, line | ({"why": tick.why} if tick.why else {})):
-            break
-    with suppress(OSError):  # the client may have gone already
-        connection.shutdown(socket.SHUT_RDWR)
-    reader.join()
+    try:
+        for tick in ticks(agent, read, timing, **how):
+            line = {
+                "action": np.asarray(tick.action).tolist(),
+                "outcome": tick.outcome,
+                "late": tick.late,
+                "ms": round(tick.ms, 3),
+            }
+            if not _send(connection, line | ({"why": tick.why} if tick.why else {})):
+                break
+    finally:  # whatever the reason
+        safe = np.asarray(safe_action(agent, how.get("safe"))).tolist()
+        _send(connection, {"action": safe, "outcome": "ended"})
+        with suppress(OSError):  # the client may have gone already
+            connection.shutdown(socket.SHUT_RDWR)
+        reader.join()
+
+
+@contextmanager
+def _others_refused(listener: socket.socket) -> Iterator[None]:
+    """Within it, who else comes is told that a client is served, and not left waiting."""
+    over = threading.Event()
+
+    def refuse() -> None:
+        while not over.is_set():
+            if select.select([listener], [], [], 0.1)[0] and not over.is_set():
+                other, _ = listener.accept()
+                with other:
+                    _send(other, {"why": "another client is served; one at a time"})
+
+    usher = threading.Thread(target=refuse, daemon=True)
+    usher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        usher.join()
 
 
 class _Inbox:
@@ -118,14 +144,14 @@ class _Inbox:
 
         Raises:
             EOFError: the client has gone.
-            ValueError: what it wrote is not a message.
+            Unreadable: what it wrote is not a message.
         """
         with self._lock:
             if self._ended:
                 raise EOFError
             newest, self._newest = self._newest, None
         if isinstance(newest, str):
-            raise ValueError(newest)
+            raise Unreadable(newest)
         return newest
 
 

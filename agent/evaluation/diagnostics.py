@@ -6,6 +6,7 @@ Shapes: S sequences, D observation, A action, H embedding, E latent noise.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -112,10 +113,14 @@ class PolicyLag:
 
     Far is less than a third of what the planner's return has gained on the lowest return of any
     evaluation. It says nothing before step `after`: early on, values have not been learned.
+
+    Args:
+        remedies: what may help, in the words of the command line.
     """
 
-    def __init__(self, after: float) -> None:
-        self.after, self.worst, self.told = after, math.inf, False
+    def __init__(self, after: float, remedies: Sequence[str]) -> None:
+        self.after, self.remedies = after, remedies
+        self.worst, self.told = math.inf, False
 
     def notice(self, step: int, planner: float, policy: float) -> str | None:
         """One line that says what to do, or None, after an evaluation with these mean returns."""
@@ -127,7 +132,7 @@ class PolicyLag:
         return (
             f"the policy alone returns {shown(policy)} where the planner returns {shown(planner)}: "
             "values bootstrap from a policy that is much worse than what is executed. Try "
-            "updates_per_step=2, learner.imagination=3, or a larger learner.learning_rate"
+            + " or ".join(self.remedies)
         )
 
 

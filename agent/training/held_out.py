@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
@@ -12,6 +12,8 @@ from worldplan.agent.evaluation.diagnostics import PolicyLag
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation, evaluate
 from worldplan.agent.training.events import EvaluationEvent
 from worldplan.envs import make_vector
+
+_LEARNING = 5  # times the random start, before a policy can be expected to have learned
 
 
 class HeldOut:
@@ -23,7 +25,9 @@ class HeldOut:
         agent.spec.check_same(self.env.spec)
         # Decisions after which an episode is cut.
         self.longest = config.eval_max_steps or self.env.max_episode_steps or NO_LIMIT
-        self.lag = PolicyLag(after=config.steps / 2)
+        # A policy learns nothing from random actions.
+        after = max(config.steps / 2, _LEARNING * config.seed_steps)
+        self.lag = PolicyLag(after, list(_remedies(config)))
 
     def evaluate(self, step: int, heads: Mapping[str, float]) -> EvaluationEvent:
         """A row of the learning curve. `heads` are measures of policy and value."""
@@ -50,3 +54,12 @@ class HeldOut:
         result = evaluate(self.agent, env, seeds, longest=self.longest)
         env.close()
         return result
+
+
+def _remedies(config: RunConfig) -> Iterator[str]:
+    """What has closed the gap between policy and planner, and is not set already."""
+    if config.updates_per_step < 2:
+        yield "updates_per_step=2"
+    if not config.agent.learner.imagination:
+        yield "learner.imagination=3"
+    yield "more steps"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HUB, DEMO, LEROBOT = "hf://", "demo:", "lerobot:"
 # What an agent consists of. Nothing else is fetched, and code is never run.
+_REPO = r"[\w.-]+/[\w.-]+"
 _FILES = ("config.yaml", "run.json", "checkpoints/**", "README.md")
 _OF_A_DATA_SET = ("meta/*", "data/*")  # no videos
 _OF_THE_RUN = ("curve.csv", "curve.png", "result.json")
@@ -75,7 +76,8 @@ def push(agent: TrainedAgent, repo: str, *, private: bool = False, token: str | 
         ValueError: no such name is possible, or the extra `hub` is missing.
         OSError: the Hub cannot be reached, or refuses.
     """
-    _parse(HUB + repo, HUB)
+    if re.fullmatch(_REPO, repo) is None:
+        raise ValueError(f"expected USER/NAME, got {repo!r}")
     hub = _hub()
     with TemporaryDirectory() as draft:
         folder = agent.save(Path(draft) / "agent")
@@ -130,7 +132,7 @@ def _fetched(name: str, prefix: str, kind: Literal["model", "dataset"]) -> Path:
 
 
 def _parse(name: str, prefix: str) -> tuple[str, str | None]:
-    found = re.fullmatch(prefix + r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    found = re.fullmatch(rf"{prefix}({_REPO})(?:@([\w./-]+))?", name)
     if found is None:
         raise ValueError(f"expected {prefix}USER/NAME or {prefix}USER/NAME@REVISION, got {name!r}")
     return found[1], found[2]
@@ -147,13 +149,14 @@ def _hub() -> Any:
 @contextmanager
 def _reaching(name: str) -> Iterator[None]:
     """Within it, what the Hub answers is one line."""
+    import httpx  # by which huggingface_hub reaches it
     from huggingface_hub import errors
 
     try:
         yield
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+    except (
+        errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError
+    ) as error:  # fmt: skip
         raise ValueError(f"{name}: {one_line(error)}") from error
-    except errors.HFValidationError as error:
-        raise ValueError(f"{name}: {one_line(error)}") from error
-    except errors.HfHubHTTPError as error:
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
         raise OSError(f"{name}: {one_line(error)}") from error

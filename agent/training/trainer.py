@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,10 @@ class Trainer(Resumable):
             KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP was received.
         """
         self.began = time.perf_counter() - self.clock["total"]
-        with run_folder.held(self.run_dir), self.signals, self.takeover:
+        with run_folder.held(self.run_dir), self.signals, self.takeover, ExitStack() as ends:
+            # From the last to the first, each of them whatever another one raises.
+            for close in (self.end, self.held_out.env.close, self.env.close, self.player.close):
+                ends.callback(close)  # environments have processes, if there are some
             try:
                 self.listeners.on_start(self)
                 with self.busy("waits for collectors"), self.signals.interruptible():
@@ -127,11 +131,6 @@ class Trainer(Resumable):
             except BaseException as error:  # SystemExit too: an environment may call sys.exit
                 self.rescue(error)
                 raise
-            finally:
-                self.player.close()
-                self.env.close()  # processes too, if there are some
-                self.held_out.env.close()
-                self.end()
 
     def _collect(self) -> None:
         """Plays episodes in all environments, to a checkpoint or the end."""

@@ -182,7 +182,7 @@ def noticed(agent: Agent, played: Played) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def learn_to_read(
-    agent: Agent, env: EnvConfig, actor: str, watch: Callable[[int], None] | None = None
+    agent: Agent, env: EnvConfig, actor: str, watch: Callable[[int], object] | None = None
 ) -> Reading:
     """Fits the probe on episodes of their own, as many of the actor as of random actions.
 

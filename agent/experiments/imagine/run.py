@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,17 @@ class Outputs:
 
 
 def show(
-    agent: Agent, config: RunConfig, request: Request, outputs: Outputs, console: Console
+    agent: Agent,
+    config: RunConfig,
+    request: Request,
+    outputs: Outputs,
+    console: Console,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Imagines, draws the film and the picture, and says what came out.
+
+    Args:
+        say: is told what it is at, which may take minutes.
 
     Raises:
         ValueError: more samples than the model's z has futures, an episode that is over before
@@ -66,21 +75,22 @@ def show(
         raise ValueError(without)
     if without:
         console.print(f"no film: {without}")
-    with console.status("playing the real episode") as status:
-        world = make_env(config.env, render_mode=None if without else "rgb_array")
-        passive_from = r.start if r.passive else None
-        episode = held_out_seeds(1, r.seed)
-        (played,) = play(agent, [world], episode, r.start + r.horizon, r.actor, passive_from)
-        length = len(played.action)
-        if r.start >= length:
-            raise ValueError(
-                f"the episode ended after {length} decisions; expected --start below that, "
-                f"got {r.start}"
-            )
-        reading = learn_to_read(
-            agent, config.env, r.actor,
-            watch=lambda n: status.update(f"collecting what the probe learns from: {n} steps"),
-        )  # fmt: skip
+    say("playing the real episode")
+    world = make_env(config.env, render_mode=None if without else "rgb_array")
+    passive_from = r.start if r.passive else None
+    episode = held_out_seeds(1, r.seed)
+    (played,) = play(agent, [world], episode, r.start + r.horizon, r.actor, passive_from)
+    length = len(played.action)
+    if r.start >= length:
+        raise ValueError(
+            f"the episode ended after {length} decisions; expected --start below that, "
+            f"got {r.start}"
+        )
+    reading = learn_to_read(
+        agent, config.env, r.actor,
+        watch=lambda n: say(f"collecting what the probe learns from: {n} steps"),
+    )  # fmt: skip
+    say("imagining")
     code = pose_code(world)
     count = max(samples, Futures.count) if agent.model.noise_dim else 1
     futures = Futures(r.start, r.horizon, count, r.seed, r.passive)
@@ -90,6 +100,7 @@ def show(
     who = "without actions" if r.passive else f"under the {r.actor}'s actions"
     kind = config.agent.model.kind
     title = f"{config.task}, model {kind}: imagined beside what happened {who}"
+    say("drawing")
     imagined_show.plot(c, outputs.plot, title)
     console.print(f"  plot   {outputs.plot}")
     if not without:

@@ -96,7 +96,8 @@ def find_runs(places: Iterable[Path]) -> list[RunCurve]:
     runs = []
     for place in places:
         if not place.exists():
-            raise FileNotFoundError(f"no run at {place}")
+            demo = str(place).startswith("demo:")
+            raise FileNotFoundError(f"no run at {place}{'; a demo has no curve' * demo}")
         here = [run for path in sorted(place.rglob("curve.csv")) for run in _read(path.parent)]
         if not here:
             raise ValueError(

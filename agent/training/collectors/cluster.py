@@ -26,8 +26,9 @@ def connected(ray: Any, address: str | None = None) -> Iterator[None]:
     """Within it, the cluster can be given work. A connection that there was before stays.
 
     Args:
-        address: of a cluster, `ray://HOST:PORT`. None: that of RAY_ADDRESS, else one that runs on
-            this machine, else a new one here.
+        address: of a cluster, `ray://HOST:PORT`. None: that of RAY_ADDRESS (`auto`: the one that
+            runs on this machine), else a new one here. Ray itself would join whatever cluster
+            runs here, such as another command's own, and die with it.
 
     Raises:
         ConnectionError: no cluster answers.
@@ -36,11 +37,11 @@ def connected(ray: Any, address: str | None = None) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    where = address or os.environ.get("RAY_ADDRESS", "this machine")
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
     former = signal.getsignal(signal.SIGTERM)
     try:
         _reach(where)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         token = "; one that asks for a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         raise ConnectionError(f"expected a Ray cluster at {where}: {error}{token}") from error

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -95,8 +95,9 @@ class Crew:
         return {"updates_behind": float(np.mean(behind))} if behind else {}
 
     def close(self) -> None:
-        for collector in self.collectors:
-            self.ray.kill(collector)
+        with suppress(ConnectionError):  # a connection that is lost has taken them with it
+            for collector in self.collectors:
+                self.ray.kill(collector)
         self.collectors = []
         self._open.close()
 

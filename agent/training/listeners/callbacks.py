@@ -11,14 +11,16 @@ from worldplan.agent.training.events import EvaluationEvent, Listener, Run
 EVENTS = tuple(name for name in vars(Listener) if name.startswith("on_"))
 
 
-def as_listeners(callbacks: Iterable[object]) -> list[Listener]:
-    """Listeners of callbacks: each is a listener, an object with some of its methods, or a function
-    of an `EvaluationEvent`. Where one of these returns False, the run ends after that step.
+def as_listeners(callbacks: Iterable[object] | object) -> list[Listener]:
+    """Listeners of callbacks, or of a single one: each is a listener, an object with some of its
+    methods, or a function of an `EvaluationEvent`. Where one of these returns False, the run ends
+    after that step.
 
     Raises:
         ValueError: none of these; or a method `on_...` that no event has.
     """
-    return [_as_listener(callback) for callback in callbacks]
+    several: Iterable[object] = callbacks if isinstance(callbacks, Iterable) else [callbacks]
+    return [_as_listener(callback) for callback in several]
 
 
 def _as_listener(callback: object) -> Listener:

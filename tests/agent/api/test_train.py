@@ -83,15 +83,17 @@ def test_a_function_trains_and_is_given_again_to_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "settings", "message"),
     [
-        (None, {}, "expected a preset, a Gymnasium id"),
+        (None, {}, "expected a preset, a Gymnasium id or an environment first"),
+        (None, {"env": "InvertedPendulum-v5"}, "a Gymnasium id or an environment first"),
         ("inverted-pendulm", {}, "Did you mean 'inverted-pendulum'"),
         ("Pendulun-v1", {}, "Did you mean 'Pendulum-v1'"),
-        ("inverted-pendulum", {"planner": {"horizn": 5}}, "Did you mean 'agent.planner.horizon'"),
-        ("inverted-pendulum", {"planner.horizn": 5}, "Did you mean 'agent.planner.horizon'"),
+        ("inverted-pendulum", {"planner": {"horizn": 5}}, "Did you mean 'planner.horizon'"),
+        ("inverted-pendulum", {"planner.horizn": 5}, "Did you mean 'planner.horizon'"),
         ("inverted-pendulum", {"sede": 5}, "Did you mean 'seed'"),
         ("inverted-pendulum", {"steps": True}, "expected a number, got on or off"),
         ("inverted-pendulum", {"callback": [print]}, "Did you mean 'callbacks'"),
         ("inverted-pendulum", {"callbacks": [3]}, "expected as callback"),
+        ("inverted-pendulum", {"callbacks": 3}, "expected as callback"),
         (Point(), {}, "has no spec to make another from"),
     ],
 )

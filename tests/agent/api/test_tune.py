@@ -28,7 +28,7 @@ def test_settings_are_those_of_the_command(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Did you mean 'agent\.planner\.horizon'"):
+    with pytest.raises(ValueError, match=r"Did you mean 'planner\.horizon'"):
         worldplan.tune("reacher", {"planner.horizn": "2..6"}, out=tmp_path)
     with pytest.raises(ValueError, match="expected local, ray or ray://HOST:PORT"):
         worldplan.tune("reacher", {"planner.horizon": "2..6"}, on="x", out=tmp_path)

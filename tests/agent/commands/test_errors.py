@@ -64,6 +64,8 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "x", "--episode", "3"], "no option is called '--episode'. Did you mean "
          "'--episodes'? Choices: --actor, --trust, "),
         (["--verson"], "no option is called '--verson'. Did you mean '--version'?"),
+        (["train", "hopper", "--steps", "600"], "a setting is written steps=VALUE"),
+        (["train", "hopper", "--lr=1"], "a setting is written learner.learning_rate=VALUE or "),
         (["train", "-x"], "no option is called '-x'. Did you mean '--"),
         (["evaluate"], "Missing argument 'RUN'."),
         (["evaluate", "x", "--episodes", "many"], "Invalid value for '--episodes': "),

@@ -53,6 +53,9 @@ def test_train_refuses_to_write_over_a_run(trained: Path) -> None:
 def test_resume_takes_no_settings(trained: Path) -> None:
     said = run("train", "--resume", str(trained), "seed=3", code=1)
     assert "--resume takes the settings of the run" in said
+    assert f"for more steps: worldplan train --from {trained} KEY=VALUE" in said
+    said = run("train", "--resume", str(trained), "--from", str(trained), code=1)
+    assert "expected --resume or --from, got both" in said
 
 
 @pytest.mark.parametrize("actor", ["planner", "policy", "random"])

@@ -105,6 +105,13 @@ def test_no_finite_plan_is_a_safe_action(agent: Agent, clock: Clock) -> None:
     assert "no candidate has a finite cost" in tick.why
 
 
+def test_why_decisions_failed_is_told(agent: Agent, clock: Clock) -> None:
+    seen = iter([np.ones(3), np.array([np.nan, 0, 0]), np.ones((2, 3)), np.ones(3)])
+    timing = control(agent, lambda: next(seen), lambda _: None, rate=8.0, seconds=0.5)
+    assert timing.summary()["failed"] == 2
+    assert str(timing).endswith("because: expected one observation, got a batch of 2")
+
+
 def test_the_safe_action_is_the_last(agent: Agent, clock: Clock) -> None:
     """Whatever ends the run."""
     written: list[Any] = []
@@ -119,6 +126,13 @@ def test_the_safe_action_is_the_last(agent: Agent, clock: Clock) -> None:
     with pytest.raises(KeyboardInterrupt):
         control(agent, breaks, written.append, rate=8.0, safe=np.array([2.0, 7.0]))
     assert written[-1].tolist() == [2.0, 7.0]
+
+    def fails() -> Any:  # a fault of the robot's own program: nothing hides it
+        raise ValueError("the camera is gone")
+
+    with pytest.raises(ValueError, match="the camera is gone"):
+        control(agent, fails, written.append, rate=8.0)
+    assert written[-1].tolist() == [1.0, 5.0]
 
     def ends() -> Any:
         raise EOFError

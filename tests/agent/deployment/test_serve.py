@@ -32,22 +32,26 @@ class Client:
             if found["outcome"] == outcome:
                 return found
 
+    def refusal(self) -> str:
+        return str(json.loads(self._lines.readline())["why"])
+
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
 
 
 class Server(threading.Thread):
-    """Serves an agent until its first client goes."""
+    """Serves an agent until its first client goes, or for some seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         super().__init__()
+        self.seconds = seconds
         self.agent = agent()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.said: list[str] = []
 
     def run(self) -> None:
-        how = {"rate": 10.0, "seconds": None, "deadline_ms": 100.0}
+        how = {"rate": 10.0, "seconds": self.seconds, "deadline_ms": 100.0}
         self.timing = serve(self.listener, self.agent, self.said.append, once=True, **how)
 
 
@@ -105,8 +109,22 @@ def test_what_is_wrong_is_told_and_nothing_ends(client: Client, server: Server) 
     client.write({"observation": [0, 0, 0]})
     client.read("planned")
     client.read("unseen")  # nothing new came: the beat goes on
+    other = Client(server.listener.getsockname())
+    assert "another client is served" in other.refusal()
+    other.close()
     client.close()
     server.join()
     assert server.timing.outcomes["failed"] >= 4
     assert server.said[0].endswith("is here")
     assert "ticks at 10 Hz" in server.said[1]
+
+
+def test_the_safe_action_is_the_last_line() -> None:
+    server = Server(seconds=0.3)
+    server.start()
+    client = Client(server.listener.getsockname())
+    client.write({"observation": [1.0, 0.0, 0.0]})
+    assert client.read("ended")["action"] == [1.0, 5.0]
+    client.close()
+    server.join()
+    server.listener.close()

@@ -144,14 +144,14 @@ def test_measures_of_a_known_policy_and_value() -> None:
 
 
 def test_a_policy_that_lags_is_told_once() -> None:
-    lag = PolicyLag(after=20)
+    lag = PolicyLag(20, ["updates_per_step=2", "more steps"])
     assert lag.notice(10, 0.0, -50.0) is None  # the lowest return is -50
     assert lag.notice(15, 100.0, -40.0) is None  # too early to tell
     assert lag.notice(20, 100.0, 1.0) is None  # 51 of 150 gained
     warning = lag.notice(25, 100.0, -1.0)
     assert warning is not None
     assert "policy alone returns -1.00 where the planner returns 100.0" in warning
-    assert "updates_per_step=2" in warning
+    assert warning.endswith("Try updates_per_step=2 or more steps")
     assert lag.notice(30, 100.0, -1.0) is None
 
 

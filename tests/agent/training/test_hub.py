@@ -38,6 +38,31 @@ for wrong in ("hf://me/absent", "hf://me", "hf://me/x/y"):
 """
 
 
+NOT_THERE = """
+import worldplan
+agent = worldplan.load("demo:inverted-pendulum")
+for what in (lambda: agent.push_to_hub("me/mine"), lambda: worldplan.load("hf://me/mine")):
+    try:
+        what()
+    except OSError as error:
+        assert str(error).startswith("hf://me/mine: "), error
+        assert len(str(error).splitlines()) == 1, error
+    else:
+        raise AssertionError
+"""
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(tmp_path: Path) -> None:
+    here = {
+        **os.environ, "HF_ENDPOINT": "http://127.0.0.1:1", "HF_TOKEN": "hf_x",
+        "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1",
+    }  # fmt: skip
+    made = subprocess.run(
+        [sys.executable, "-c", NOT_THERE], env=here, capture_output=True, text=True, timeout=120
+    )
+    assert made.returncode == 0, made.stderr
+
+
 def test_an_agent_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run("train", "--env", ENV, *SMALL, "steps=60", f"run_dir={run_dir}")

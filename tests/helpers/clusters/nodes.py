@@ -20,6 +20,8 @@ def cluster_of_one(monkeypatch: pytest.MonkeyPatch, client: bool = False) -> Ite
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")  # a dead node is found in seconds
+    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
     start: Any = Cluster
     port = {"ray_client_server_port": _free()} if client else {}
     made = start(initialize_head=True, head_node_args={"num_cpus": 1, **port})

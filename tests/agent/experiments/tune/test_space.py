@@ -38,7 +38,7 @@ def test_ranges_choices_and_fixed_settings_are_told_apart() -> None:
     ("words", "said"),
     [
         (["seed=3"], "expected a setting to search over, as planner.horizon=2..6"),
-        (["planner.horizn=2..6"], "Did you mean 'agent.planner.horizon'"),
+        (["planner.horizn=2..6"], "Did you mean 'planner.horizon'"),
         (["planner.horizon=6..2"], r"expected LOW below HIGH.*Did you mean 'planner.horizon=2..6'"),
         (["discount=0.1..0.9:lgo"], "got '0.1..0.9:lgo'. Did you mean 'discount=0.1..0.9:log'"),
         (["discount=0..0.9:log"], "expected a LOW above 0 for a logarithm"),

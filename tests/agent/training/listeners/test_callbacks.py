@@ -68,6 +68,12 @@ def test_anything_else_goes_on(answer: object) -> None:
     assert run.stop is None
 
 
+def test_a_single_callback_needs_no_list() -> None:
+    assert [listener.name for listener in as_listeners(print)] == ["print"]
+    own = Listener()
+    assert as_listeners(own) == [own]
+
+
 def test_a_listener_may_return_false() -> None:
     class Enough(Listener):
         def on_step(self, event: StepEvent) -> bool:

@@ -1,5 +1,6 @@
 """Loggers: the same tags everywhere, and each service in its offline mode."""
 
+import importlib
 import json
 import sys
 from collections import defaultdict
@@ -83,7 +84,7 @@ def test_tensorboard_has_the_tags(toy: dict[str, Any], tmp_path: Path) -> None:
 def test_what_is_called(
     name: str, toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The package's own functions, recorded: of `trackio`, which needs much to be installed."""
+    """The package's own functions, recorded, whether it is installed or not."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
     def call(what: str) -> Any:
@@ -122,9 +123,15 @@ def test_trackio_offline(
     toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read at its import
-    pytest.importorskip("trackio")
-    tell(Trackio(), toy, tmp_path / "run")
-    assert list((tmp_path / "trackio").rglob("*.db"))
+    trackio = pytest.importorskip("trackio")
+    tell(Trackio(project="mine"), toy, tmp_path / "run")
+    storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
+    assert [run.name for run in trackio.Api().runs("mine")] == ["run"]
+    logged = storage.get_logs("mine", "run")
+    assert {tag for row in logged for tag in row} >= TAGS
+    means = [(r["step"], r[tag]) for r in logged if (tag := "rollout/ep_rew_mean") in r]
+    assert means == [(10, 4.0), (30, 6.0)]
+    assert storage.get_run_config("mine", "run")["task"] == "toy"
 
 
 def test_mlflow_offline(
