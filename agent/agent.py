@@ -21,7 +21,7 @@ from torch import Tensor
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.actors import (
     AgentActor,
-    Noise,
+    Exploration,
     PlanningActor,
     PolicyActor,
     RandomActor,
@@ -60,6 +60,9 @@ class AgentConfig(BaseModel):
     )
     noise_min_std: float = Field(
         default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
+    )
+    policy_share: float = Field(
+        default=0.2, ge=0, le=0.9, description="of decisions in training that the policy makes"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"
@@ -149,11 +152,14 @@ class Agent:
         Raises:
             ValueError: no such actor, or a policy where none was learned.
         """
-        noise = Noise(self.config.noise_min_std, self.config.noise_correlation)
+        c, share = self.config, self.config.policy_share if self.has_policy else 0.0
+        exploration = Exploration(c.noise_min_std, c.noise_correlation, share)
         makers: dict[str, Callable[[Controller], AgentActor]] = {
-            "planner": partial(PlanningActor, noise=noise if explore else None, explain=explain),
+            "planner": partial(
+                PlanningActor, exploration=exploration if explore else None, explain=explain
+            ),
             "policy": PolicyActor,
-            "random": partial(RandomActor, correlation=noise.correlation if explore else 0.0),
+            "random": partial(RandomActor, correlation=c.noise_correlation if explore else 0.0),
             "zero": ZeroActor,
         }
         if name not in makers:

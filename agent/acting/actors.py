@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class AgentActor(ABC):
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),
+            torch.zeros(batch, dtype=torch.bool, device=device),
         )
 
     @torch.no_grad()
@@ -79,30 +80,42 @@ class AgentActor(ABC):
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Exploration: noise as wide as the plan is unsure, but at least `min_std`.
+class Exploration:
+    """Noise as wide as the plan is unsure, but at least `min_std`; and stretches of the policy.
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned.
+
+    The value is that of the policy, and episodes are the plan's. Where the policy would never do
+    what was done, nothing corrects what the value promises of it ("actor divergence": LOOP, Sikchi
+    et al. 2021, https://arxiv.org/abs/2008.10066). So it acts for a `policy_share` of decisions,
+    in stretches of `STRETCH` on average, from wherever the plan has come to.
     """
 
     min_std: float
     correlation: float  # from decision to decision
+    policy_share: float
+
+    STRETCH: ClassVar = 20
 
 
 class PlanningActor(AgentActor):
     """Executes the first action of each plan.
 
-    `noise` is for training; evaluations never set it. With `explain` plans carry their
+    `exploration` is for training; evaluations never set it. With `explain` plans carry their
     predictions step by step and statistics of the search; they are then made uncompiled in
     float32, which is slow.
     """
 
     def __init__(
-        self, controller: Controller, *, noise: Noise | None = None, explain: bool = False
+        self,
+        controller: Controller,
+        *,
+        exploration: Exploration | None = None,
+        explain: bool = False,
     ) -> None:
         super().__init__(controller)
-        self.noise, self.explain = noise, explain
+        self.exploration, self.explain = exploration, explain
 
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
@@ -110,15 +123,21 @@ class PlanningActor(AgentActor):
         c = self.controller
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
-        explore = self.noise is not None
+        explore = self.exploration is not None
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
         action = plan.action
-        if self.noise is not None:
-            state = state.explore(self.noise.correlation, generator)
+        if (e := self.exploration) is not None:
+            state = state.explore(e.correlation, generator)
             actions, std = c.planner.actions, plan.std[:, 0]
-            mean, std = actions.widen(plan_state.mean[:, 0], std, self.noise.min_std)
+            mean, std = actions.widen(plan_state.mean[:, 0], std, e.min_std)
             action = actions.explore(action, mean, std, state.noise)
+            # What the policy has learned is worth nothing to a goal, or to a cost of the user's.
+            if e.policy_share and goal is None and c.objective is None:
+                state = state.lead(e.policy_share, e.STRETCH, generator)
+                if state.led.any():
+                    own = _of_policy(c, observation, state, state.noise)
+                    action = torch.where(state.led[:, None], own, action)
         return action, replace(state, plan=plan_state), plan
 
 
@@ -128,11 +147,15 @@ class PolicyActor(AgentActor):
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        c = self.controller
-        assert c.heads is not None, "an agent without a policy has no such actor"
-        features = c.model.features(*state.filter(c.model, observation))
-        zero = features.new_zeros(len(observation), c.planner.actions.size)
-        return c.heads.act(features, zero)[0], state, None
+        zero = torch.zeros_like(state.noise)
+        return _of_policy(self.controller, observation, state, zero), state, None
+
+
+def _of_policy(c: Controller, observation: Tensor, state: ActorState, noise: Tensor) -> Tensor:
+    """The policy's actions (B, A); its modes without noise (B, A)."""
+    assert c.heads is not None, "an agent without a policy has no such actor"
+    features = c.model.features(*state.filter(c.model, observation))
+    return c.heads.act(features, noise)[0]
 
 
 class RandomActor(AgentActor):
