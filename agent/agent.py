@@ -52,6 +52,9 @@ class AgentConfig(BaseModel):
     terminal_value: bool = Field(
         default=True, description="the policy's value follows a plan's rewards; false: nothing does"
     )
+    value_depths: int = Field(
+        default=3, ge=0, le=100, description="steps in which the policy acts on after a plan"
+    )
     noise_correlation: float = Field(
         default=0.0,
         ge=0,
@@ -94,7 +97,9 @@ class Agent:
         if isinstance(self.model, LearnedModel):
             self._heads = Heads(config.heads, self.model, actions).to(execution.device)
             reward = config.learner.task_heads
-            returns = LearnedReturn(self._heads, config.discount, config.terminal_value)
+            returns = LearnedReturn(
+                self._heads, config.discount, config.terminal_value, self.model, config.value_depths
+            )
             default = returns if reward else None
         self.model.to(execution.device)
         planner = make_planner(config.planner, actions)

@@ -105,6 +105,7 @@ class ImaginedTrajectory:
     z: Tensor  # (T, R, Z)
     actions: Tensor  # (T, R, A)
     reward: Tensor | None = None  # (T, R) true rewards, if the model has them
+    s: Tensor | None = None  # (R, S) after the last step, if it can go on from there
 
 
 def imagine(
@@ -117,7 +118,7 @@ def imagine(
         hs.append(h)
         fs.append(model.features(h, s))
         zs.append(z)
-    return ImaginedTrajectory(torch.stack(hs), torch.stack(fs), torch.stack(zs), actions)
+    return ImaginedTrajectory(torch.stack(hs), torch.stack(fs), torch.stack(zs), actions, s=s)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,17 @@ def test_learned_return_by_hand() -> None:
     assert RETURN.items(future).flatten().tolist() == pytest.approx(items)
 
 
+def test_the_policy_acts_on_after_the_plan_and_depths_are_averaged() -> None:
+    x = torch.tensor([[1.0]])
+    future = imagine(MODEL, x, x, one_row(2, 0), one_row(0, 2))
+    deep = LearnedReturn(HEADS, 0.9, model=MODEL, depths=2)
+    # s: 4, 7, 10 by the policy's 3 and z of 0. Rewards 4 + 3 and 7 + 3; values s + 4.
+    found = [8, 7 + 0.45 * 11, 7 + 0.45 * (10 + 0.45 * 14)]
+    expected = 3 + 0.9 * 0.25 * (5 + 0.9 * 0.5 * sum(found) / 3)
+    assert deep(future).tolist() == pytest.approx([expected])
+    assert deep.items(future).sum().tolist() == pytest.approx(expected)
+
+
 def test_learned_return_without_a_terminal_value_ends_with_the_horizon() -> None:
     x = torch.tensor([[1.0]])
     future = imagine(MODEL, x, x, one_row(2, 0), one_row(0, 2))
