@@ -19,14 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from worldplan.agent.acting.actor_state import ActorState
-from worldplan.agent.acting.actors import (
-    AgentActor,
-    Exploration,
-    PlanningActor,
-    PolicyActor,
-    RandomActor,
-    ZeroActor,
-)
+from worldplan.agent.acting.actors import AgentActor, Exploration, PlanningActor, make_actor
 from worldplan.agent.acting.controller import Controller
 from worldplan.agent.acting.objective import DecodedCost, LearnedReturn, Objective, TrueReturn
 from worldplan.agent.acting.spaces import action_space
@@ -41,8 +34,6 @@ from worldplan.envs import EnvironmentSpec
 from worldplan.planners import PlannerConfigUnion, make_planner
 from worldplan.planners.mppi import MPPIConfig
 
-ACTORS = ("planner", "policy", "random", "zero")
-
 
 class AgentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -53,13 +44,10 @@ class AgentConfig(BaseModel):
         default=True, description="the policy's value follows a plan's rewards; false: nothing does"
     )
     value_depths: int = Field(
-        default=3, ge=0, le=100, description="steps in which the policy acts on after a plan"
+        default=3, ge=0, le=100, description="steps of the policy after plans without exploration"
     )
     noise_correlation: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="correlation of exploration noise from decision to decision; 0: white noise",
+        default=0.0, ge=0, lt=1, description="of exploration noise from step to step; 0: white"
     )
     noise_min_std: float = Field(
         default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
@@ -157,24 +145,16 @@ class Agent:
         Raises:
             ValueError: no such actor, or a policy where none was learned.
         """
-        c, share = self.config, self.config.policy_share if self.has_policy else 0.0
-        exploration = Exploration(c.noise_min_std, c.noise_correlation, share)
-        makers: dict[str, Callable[[Controller], AgentActor]] = {
-            "planner": partial(
-                PlanningActor, exploration=exploration if explore else None, explain=explain
-            ),
-            "policy": PolicyActor,
-            "random": partial(RandomActor, correlation=c.noise_correlation if explore else 0.0),
-            "zero": ZeroActor,
-        }
-        if name not in makers:
-            raise ValueError(f"expected an actor of {', '.join(ACTORS)}, got {name!r}")
+        c = self.config
+        share = c.policy_share if self.has_policy else 0.0
+        exploration = Exploration(c.noise_min_std, c.noise_correlation, share) if explore else None
+        actor = make_actor(name, self.controller, exploration, explain)
         if name == "policy" and self.heads and not self.has_policy:
             raise ValueError(
                 "the policy of an agent that learned no reward has nothing to act for; expected "
                 "the planner after agent.aim(goal) or agent.minimise(cost, decode)"
             )
-        return makers[name](self.controller)
+        return actor
 
     def generator(self, seed: int) -> torch.Generator:
         """Random numbers on the device where the agent draws them."""

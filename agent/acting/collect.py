@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from worldplan.agent.acting.actors import Actor, NoiseActor, UniformActor
+from worldplan.agent.acting.actors import Actor
+from worldplan.agent.acting.agentless import NoiseActor, UniformActor
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.data.dataset import Episode

@@ -115,11 +115,13 @@ class Controller:
         if explore and scale is not None:
             scale = torch.ones_like(scale)  # a tensor too: one compiled decision serves both
         if explain:
-            plan, after = self.decide(observation, state, noise, goal, scale, objective, True)
+            plan, after = self.decide(
+                observation, state, noise, goal, scale, objective, explore, explain=True
+            )
         elif objective is not None:
-            plan, after = self._plainly(observation, state, noise, goal, scale, objective)
+            plan, after = self._plainly(observation, state, noise, goal, scale, objective, explore)
         else:
-            plan, after = self._whole(observation, state, noise, goal, scale)
+            plan, after = self._whole(observation, state, noise, goal, scale, None, explore)
         # The search is in the unit of the heads; what is reported is in that of the rewards.
         if unit is not None:
             plan = plan.scaled(unit if scale is None else unit * scale)
@@ -155,6 +157,7 @@ class Controller:
         goal: Tensor | None = None,
         scale: Tensor | None = None,
         objective: Objective | None = None,
+        explore: bool = False,
         explain: bool = False,
     ) -> tuple[Plan, PlanState]:
         """Encode, propose, search: for an objective, for a goal (B, D), or else for the default.
@@ -172,7 +175,7 @@ class Controller:
         target = None if goal is None else self.model.encode(goal)
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
-            value = score(*side_by_side(h, s, actions, latent), target, objective)
+            value = score(*side_by_side(h, s, actions, latent), target, objective, explore)
             value = value if scale is None else value / scale
             return -value.view(*actions.shape[:2], latent.shape[0])
 
@@ -181,7 +184,7 @@ class Controller:
 
         def items(actions: Tensor, latent: Tensor) -> Tensor:
             imagined = self.model.imagine(*side_by_side(h, s, actions, latent))
-            parts = self._objective(target, objective).items(imagined)
+            parts = self._objective(target, objective, explore).items(imagined)
             parts = parts if scale is None else parts / scale
             return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
 
@@ -196,15 +199,17 @@ class Controller:
         noise: Tensor,
         target: Tensor | None = None,
         objective: Objective | None = None,
+        explore: bool = False,
     ) -> Tensor:
         """Of rows imagined side by side (R,), on the way to a target (B, H) if there is one."""
         imagined = self.model.imagine(h, s, actions, noise)
-        return self._objective(target, objective)(imagined)
+        return self._objective(target, objective, explore)(imagined)
 
-    def _objective(self, target: Tensor | None, given: Objective | None) -> Objective:
-        if given is not None:
-            return given
-        if target is not None:
-            return GoalDistance(target)
-        assert self.default is not None, "checked before the search"
-        return self.default
+    def _objective(
+        self, target: Tensor | None, given: Objective | None, explore: bool
+    ) -> Objective:
+        found = given or self.default
+        if given is None and target is not None:
+            found = GoalDistance(target)
+        assert found is not None, "checked before the search"
+        return found.exploring if explore else found

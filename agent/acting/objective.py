@@ -6,7 +6,7 @@ Shapes: B plans, D observation, H embedding, T horizon, R imagined rows, F featu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +19,10 @@ from worldplan.agent.models.world_model import ImaginedTrajectory, WorldModel, i
 
 class Objective(Protocol):
     """Scores imagined trajectories, and tells what each score is made of."""
+
+    @property
+    def exploring(self) -> Objective:
+        """What to plan for instead where plans are to find out how right it is."""
 
     @property
     def unit(self) -> Tensor | None:
@@ -45,7 +49,9 @@ class LearnedReturn:
     A value is a few percent wrong, which is more than what three steps can gain; so plans led to
     where it is overrated, and stayed there. The policy does not stay there. So it acts on in the
     model for `depths` steps, and the value after the plan is the mean of what is found from each:
-    EfficientTDMPC (https://arxiv.org/abs/2605.16692) averages over depths too.
+    EfficientTDMPC (https://arxiv.org/abs/2605.16692) averages over depths too. Unlike there, not
+    while exploring: an agent learns faster that goes where the value is overrated, and finds out
+    (docs/experiments.md, tenth round).
     """
 
     heads: Heads
@@ -53,6 +59,10 @@ class LearnedReturn:
     terminal: bool = True
     model: WorldModel | None = None  # in which the policy acts on
     depths: int = 0
+
+    @property
+    def exploring(self) -> LearnedReturn:
+        return replace(self, depths=0)
 
     @property
     def unit(self) -> Tensor:
@@ -128,6 +138,10 @@ class TrueReturn:
     unit: ClassVar[None] = None
     caution: ClassVar[None] = None
 
+    @property
+    def exploring(self) -> TrueReturn:
+        return self
+
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         reward = self._reward(imagined)
         return (reward.T @ self._weights(reward)).to(imagined.h.dtype)
@@ -158,6 +172,10 @@ class GoalDistance:
     unit: ClassVar[None] = None
     caution: ClassVar[None] = None
 
+    @property
+    def exploring(self) -> GoalDistance:
+        return self
+
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._squares(imagined).sum((0, 3)).view(-1)
 
@@ -180,6 +198,10 @@ class DecodedCost:
     decode: Callable[[Tensor], Tensor]
     unit: ClassVar[None] = None
     caution: ClassVar[None] = None
+
+    @property
+    def exploring(self) -> DecodedCost:
+        return self
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
         return -self._costs(imagined).sum(0)

@@ -175,6 +175,6 @@ def subject(
 
 def actor_name(name: str) -> str:
     """Returns the name. Raises ValueError if no actor has it."""
-    from worldplan.agent.agent import ACTORS
+    from worldplan.agent.acting.actors import ACTORS
 
     return one_of("actor", name, ACTORS)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldplan.agent.acting.actors import ConstantCostActor, NoState
+from worldplan.agent.acting.agentless import ConstantCostActor, NoState
 from worldplan.agent.acting.collect import store
 from worldplan.agent.acting.rollout import rollout
 from worldplan.agent.acting.spaces import action_space

@@ -26,18 +26,18 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
     PyTorch compiles for the first batch size, and then for all others. Nothing is changed by it.
 
     Args:
-        plans: numbers of environments, those of training first; none if nothing is to be acted for.
+        plans: numbers of environments, of training first; none if nothing is to be acted for.
     """
     seen, width = agent.spec.observation, agent.spec.action.size
     c, before = learner.config, learner.model.context - 1
     learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, seen, width))
-    for batch in dict.fromkeys(plans):
-        _decide(agent, batch)
+    for i, batch in enumerate(plans):
+        _decide(agent, batch, explore=i == 0)
 
 
-def _decide(agent: Agent, batch: int) -> None:
+def _decide(agent: Agent, batch: int, explore: bool) -> None:
     """As an episode does: begins, decides, decides from what the first decision left."""
-    actor, generator = agent.actor("planner"), agent.generator(0)
+    actor, generator = agent.actor("planner", explore=explore), agent.generator(0)
     seen = agent.spec.observation
     observation = torch.zeros(batch, *seen.shape, dtype=getattr(torch, seen.dtype))
     goal = torch.zeros(batch, *seen.shape) if agent.spec.sets_goals else None

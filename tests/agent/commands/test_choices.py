@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.helpers.commands import run
 from tests.helpers.cut import run_until_power_cut, short_probe
 from tests.helpers.settings import SMALL
-from worldplan.agent.agent import ACTORS
+from worldplan.agent.acting.actors import ACTORS
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.data.dataset import read_spec
 from worldplan.agent.experiments.compare.measure import wander

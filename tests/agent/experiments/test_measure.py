@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.small_models import make, rng, stir
-from worldplan.agent.acting.actors import ConstantCostActor
+from worldplan.agent.acting.agentless import ConstantCostActor
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import load_preset

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from tests.helpers.simulators.batched_envs import Pendulums
 from tests.helpers.toy_envs import Point
-from worldplan.agent.acting.actors import UniformActor
+from worldplan.agent.acting.agentless import UniformActor
 from worldplan.agent.acting.rollout import Reset, rollout
 from worldplan.agent.acting.spaces import action_space
 from worldplan.envs import (
