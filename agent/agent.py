@@ -53,7 +53,7 @@ class AgentConfig(BaseModel):
         default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
     )
     policy_share: float = Field(
-        default=0.2, ge=0, le=0.9, description="of decisions in training that the policy makes"
+        default=0.0, ge=0, le=0.9, description="of decisions in training that the policy makes"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"

@@ -98,7 +98,7 @@ def test_a_plan_that_is_sure_is_explored_all_the_same() -> None:
     sure = {"kind": "cem", "min_std": 1e-3, "initial_std": 1e-3, "horizon": 2, "samples": 8}
     for least, expected in ((0.0, 1e-3), (0.2, 0.2)):
         planner = {**sure, "iterations": 1, "elites": 4}
-        a = agent(noise_min_std=least, policy_share=0.0, planner=planner, proposals=0)
+        a = agent(noise_min_std=least, planner=planner, proposals=0)
         noisy, plan = step(a, torch.zeros(4000, 3), explore=True)
         assert plan is not None
         assert (noisy - plan.action).std() == pytest.approx(expected, rel=0.1)
