@@ -2,7 +2,7 @@
 
     python benchmarks/depths.py runs/X runs/Y --episodes 10 --out benchmarks/results/depths.json
 
-Training does not depend on it, so that no other run is needed. Held-out episodes, without exploration.
+Training does not depend on it, so that no other run is needed. Held-out episodes, nothing explored.
 """
 
 import argparse
@@ -38,11 +38,11 @@ def main() -> None:
             returns = evaluate(agent, world, seeds).returns
             mean, least = float(returns.mean()), float(returns.min())
             about = {"task": config.task, "seed": config.seed, "steps": config.steps}
-            rows.append(about | {"value_depths": depths, "mean": mean, "least": least})
+            about |= {"episodes": args.episodes, "value_depths": depths}
+            rows.append(about | {"mean": mean, "least": least})
             print(f"{config.task}, {depths} depths: {mean:.1f}, least {least:.1f}", flush=True)
             if args.out is not None:
-                about = {"episodes": args.episodes, "rows": rows}
-                args.out.write_text(json.dumps(about, indent=1) + "\n")
+                args.out.write_text(json.dumps(rows, indent=1) + "\n")
         world.close()
 
 
