@@ -44,7 +44,7 @@ class AgentConfig(BaseModel):
         default=True, description="the policy's value follows a plan's rewards; false: nothing does"
     )
     value_depths: int = Field(
-        default=3, ge=0, le=100, description="steps of the policy after plans without exploration"
+        default=0, ge=0, le=100, description="steps of the policy after plans without exploration"
     )
     noise_correlation: float = Field(
         default=0.0, ge=0, lt=1, description="of exploration noise from step to step; 0: white"

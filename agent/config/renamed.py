@@ -29,7 +29,7 @@ ELSEWHERE = {
     "num_samples": "planner.samples",
 }
 # What runs did before there was the setting, where today's default is something else.
-BEFORE = {"agent.noise_min_std": 0.0, "agent.value_depths": 0}
+BEFORE = {"agent.noise_min_std": 0.0}
 
 
 def present_name(key: str) -> str:

@@ -199,6 +199,7 @@ def _decide(agent: Agent, read: Read, safe: Any) -> tuple[Any, Any, str]:
     except (ValueError, FloatingPointError) as error:
         return safe, "failed", str(error)
     if np.shape(action) != np.shape(safe):
+        agent.reset()  # else it would go on with as many
         return safe, "failed", f"expected one observation, got a batch of {len(action)}"
     return action, "planned", ""
 

@@ -149,14 +149,16 @@ def _hub() -> Any:
 @contextmanager
 def _reaching(name: str) -> Iterator[None]:
     """Within it, what the Hub answers is one line."""
-    import httpx  # by which huggingface_hub reaches it
     from huggingface_hub import errors
 
+    # By which package it is reached changes: what its errors have in common is below the Hub's own.
+    kinds: tuple[type[Exception], ...] = errors.HfHubHTTPError.__mro__
+    transport = next(c for c in kinds if c.__name__ == "HTTPError")
     try:
         yield
     except (
         errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError
     ) as error:  # fmt: skip
         raise ValueError(f"{name}: {one_line(error)}") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, transport) as error:
         raise OSError(f"{name}: {one_line(error)}") from error

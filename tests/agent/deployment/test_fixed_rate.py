@@ -106,7 +106,7 @@ def test_no_finite_plan_is_a_safe_action(agent: Agent, clock: Clock) -> None:
 
 
 def test_why_decisions_failed_is_told(agent: Agent, clock: Clock) -> None:
-    seen = iter([np.ones(3), np.array([np.nan, 0, 0]), np.ones((2, 3)), np.ones(3)])
+    seen = iter([np.array([np.nan, 0, 0]), np.ones((2, 3)), np.ones(3), np.ones(3)])
     timing = control(agent, lambda: next(seen), lambda _: None, rate=8.0, seconds=0.5)
     assert timing.summary()["failed"] == 2
     assert str(timing).endswith("because: expected one observation, got a batch of 2")

@@ -92,7 +92,7 @@ def test_an_agent_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_name_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     for name in ("toy", "me/toy/more", "me/to y", "../x/y"):
-        with pytest.raises(ValueError, match="expected hf://USER/NAME"):
+        with pytest.raises(ValueError, match="expected USER/NAME"):
             hub.push(None, name)  # type: ignore[arg-type]
 
 
