@@ -126,18 +126,19 @@ class PlanningActor(AgentActor):
         explore = self.exploration is not None
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
-        action = plan.action
-        if (e := self.exploration) is not None:
-            state = state.explore(e.correlation, generator)
-            actions, std = c.planner.actions, plan.std[:, 0]
-            mean, std = actions.widen(plan_state.mean[:, 0], std, e.min_std)
-            action = actions.explore(action, mean, std, state.noise)
-            # What the policy has learned is worth nothing to a goal, or to a cost of the user's.
-            if e.policy_share and goal is None and c.objective is None:
-                state = state.lead(e.policy_share, e.STRETCH, generator)
-                if state.led.any():
-                    own = _of_policy(c, observation, state, state.noise)
-                    action = torch.where(state.led[:, None], own, action)
+        e, action = self.exploration, plan.action
+        if e is None:
+            return action, replace(state, plan=plan_state), plan
+        state = state.explore(e.correlation, generator)
+        actions = c.planner.actions
+        mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)
+        action = actions.explore(action, mean, std, state.noise)
+        # What the policy has learned is worth nothing to a goal, or to a cost of the user's.
+        if e.policy_share and goal is None and c.objective is None:
+            state = state.lead(e.policy_share, e.STRETCH, generator)
+            if state.led.any():
+                own = _of_policy(c, observation, state, state.noise)
+                action = torch.where(state.led[:, None], own, action)
         return action, replace(state, plan=plan_state), plan
 
 

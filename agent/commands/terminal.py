@@ -47,8 +47,8 @@ JobsOption = Annotated[
 OnOption = Annotated[
     str,
     typer.Option(
-        help="where runs are made: local; ray, the cluster that RAY_ADDRESS names or one on this "
-        "machine; or ray://HOST:PORT (extra `ray`)"
+        help="where runs are made: local; ray, the cluster that RAY_ADDRESS names or one of the "
+        "command's own; or ray://HOST:PORT (extra `ray`)"
     ),
 ]
 

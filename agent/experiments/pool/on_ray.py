@@ -20,8 +20,7 @@ class RayPool(Pool):
     """Each job is a task with one core, and its process a child of a worker of Ray.
 
     Args:
-        address: of a cluster, `ray://HOST:PORT`. None: that of RAY_ADDRESS, else one that runs on
-            this machine, else a new one here.
+        address: of a cluster, `ray://HOST:PORT`. None: that of RAY_ADDRESS, else a new one here.
     """
 
     def __init__(self, address: str | None = None) -> None:

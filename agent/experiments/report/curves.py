@@ -25,6 +25,7 @@ from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.evaluation.statistics import bootstrap_ci, iqm_of_columns
 from worldplan.agent.experiments.report.published import PUBLISHED
 from worldplan.agent.training.curve import read_curve
+from worldplan.agent.training.hub import DEMO
 from worldplan.envs import EnvConfig
 
 Floats = npt.NDArray[np.float64]
@@ -96,7 +97,7 @@ def find_runs(places: Iterable[Path]) -> list[RunCurve]:
     runs = []
     for place in places:
         if not place.exists():
-            demo = str(place).startswith("demo:")
+            demo = str(place).startswith(DEMO)
             raise FileNotFoundError(f"no run at {place}{'; a demo has no curve' * demo}")
         here = [run for path in sorted(place.rglob("curve.csv")) for run in _read(path.parent)]
         if not here:
