@@ -45,7 +45,7 @@ class Timing:
     outcomes: Counter[str] = field(default_factory=Counter)
     late: int = 0
     skipped: int = 0  # beats that passed while a late decision was made
-    why: str = ""  # the latest decision failed that did
+    why: str = ""  # of the latest decision that failed
 
     def add(self, tick: Tick) -> None:
         self.ms.append(tick.ms)
