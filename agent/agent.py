@@ -52,6 +52,9 @@ class AgentConfig(BaseModel):
     noise_min_std: float = Field(
         default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
     )
+    sample_elite: bool = Field(
+        default=False, description="execute an elite drawn by its weight in training, not the mean"
+    )
     policy_share: float = Field(
         default=0.0, ge=0, le=0.9, description="of decisions in training that the policy makes"
     )
@@ -92,8 +95,9 @@ class Agent:
         self.model.to(execution.device)
         planner = make_planner(config.planner, actions)
         self.controller = Controller(
-            self.model, self._heads, planner, default, config.proposals, execution
-        )
+            self.model, self._heads, planner, default, config.proposals, execution,
+            config.sample_elite,
+        )  # fmt: skip
         # Acting needs no gradients. A learner opens again what is trained.
         parts = [self.model] if self._heads is None else [self.model, self._heads]
         self._trained = [p for part in parts for p in part.parameters() if p.requires_grad]

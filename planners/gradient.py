@@ -37,6 +37,7 @@ class Gradient(Planner[GradientConfig]):
     """
 
     differentiates = True
+    samples_elites = False
 
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None

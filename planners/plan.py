@@ -3,9 +3,10 @@
 The cost is all that a planner sees of models, values or tasks.
 
 Shapes: B plans, N candidate sequences, M latent samples, T horizon, A action, Z latent dimension,
-I iterations, E elites kept from the previous plan.
+I iterations, K elites, of which E are kept for the next plan.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -137,6 +138,12 @@ class PlanStats:
     best: Tensor
     elite_mean: Tensor
     std_mean: Tensor
+
+    @classmethod
+    def of(cls, costs: Tensor, stds: Tensor) -> "PlanStats":
+        """Of costs of elites (I, B, K) and standard deviations (I, B, T, A)."""
+        mean = costs.masked_fill(costs == math.inf, math.nan).nanmean(2)
+        return cls(best=costs[..., 0], elite_mean=mean, std_mean=stds.mean((2, 3)))
 
 
 @dataclass(frozen=True)

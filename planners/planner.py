@@ -31,6 +31,7 @@ class Planner(ABC, Generic[C]):
     """Searches for the action sequence of lowest cost. It is stateless: see `PlanState`."""
 
     differentiates = False  # whether the algorithm needs the gradient of the cost
+    samples_elites = True  # whether `search` can; false: the plan is always the best one
 
     def __init__(self, config: C, actions: ActionSpace) -> None:
         self.config, self.actions = config, actions
@@ -134,6 +135,7 @@ class Planner(ABC, Generic[C]):
         proposals: Tensor | None = None,
         explain: bool = False,
         began: float | None = None,
+        sample: bool = False,
     ) -> tuple[Plan, PlanState]:
         """The same as `plan`, without `Plan.check`, which is left to the caller.
 
@@ -141,6 +143,7 @@ class Planner(ABC, Generic[C]):
 
         Args:
             began: `time.perf_counter()` from which `deadline_ms` counts. None: now.
+            sample: As if `choose` was "sample", if the planner `samples_elites`.
         """
         c = self.config
         self._check_shapes(state, noise, proposals)
@@ -175,7 +178,9 @@ class Planner(ABC, Generic[C]):
             elite_costs.append(elites.costs)
             stds.append(std)
 
-        chosen = self._choose(cost, elites, weights, mean, noise, end)
+        choose = "sample" if sample and self.samples_elites else c.choose
+        late = _is_past(end)
+        chosen = self._choose("best" if late else choose, cost, elites, weights, mean, noise)
         items = None
         if explain and isinstance(cost, ItemisedCost):
             items = cost.items(chosen.actions, noise.latent)[:, 0]
@@ -186,7 +191,7 @@ class Planner(ABC, Generic[C]):
             spread=chosen.futures[:, 0].std(1, correction=0),
             std=std,
             failed=(costs[..., 0] == math.inf).any(0),
-            stats=_stats(costs, torch.stack(stds)) if explain else None,
+            stats=PlanStats.of(costs, torch.stack(stds)) if explain else None,
             items=items,
         )
         return plan, PlanState(mean, elites.actions[:, : c.kept], torch.zeros_like(state.fresh))
@@ -215,18 +220,18 @@ class Planner(ABC, Generic[C]):
 
     def _choose(
         self,
+        choose: str,
         cost: TrajectoryCost,
         elites: Candidates,
         weights: Tensor,
         mean: Tensor,
         noise: PlanNoise,
-        end: float,
     ) -> Candidates:
-        """The sequence to execute, as one candidate for each plan."""
+        """The sequence to execute, as one candidate for each plan; see `PlannerConfig.choose`."""
         best = elites.split(1)[0]
-        if self.config.choose == "best" or _is_past(end):
+        if choose == "best":
             return best
-        if self.config.choose == "sample":
+        if choose == "sample":
             cumulative = weights.cumsum(1)
             threshold = noise.select[:, None] * cumulative[:, -1:]
             return elites.pick((cumulative < threshold).sum(1, keepdim=True))
@@ -290,9 +295,3 @@ def moments(actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def _is_past(end: float) -> bool:
     """Whether the clock is past `end`. Without a deadline (inf) the clock is not read."""
     return end < math.inf and time.perf_counter() > end
-
-
-def _stats(costs: Tensor, stds: Tensor) -> PlanStats:
-    """Statistics of elite costs (I, B, K) and standard deviations (I, B, T, A)."""
-    elite_mean = costs.masked_fill(costs == math.inf, math.nan).nanmean(2)
-    return PlanStats(best=costs[..., 0], elite_mean=elite_mean, std_mean=stds.mean((2, 3)))

@@ -28,6 +28,8 @@ class RandomShootingConfig(PlannerConfig):
 class RandomShooting(Planner[RandomShootingConfig]):
     """Draws once and takes the best. The elites are used for the standard deviation only."""
 
+    samples_elites = False
+
     def propose(
         self, i: int, mean: Tensor, std: Tensor, noise: Tensor, last: Candidates | None
     ) -> Tensor:

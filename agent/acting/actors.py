@@ -84,7 +84,9 @@ class Exploration:
     """Noise as wide as the plan is unsure, but at least `min_std`; and stretches of the policy.
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
-    and wrong: it then plays the same bad episode again and again, and nothing new is learned.
+    and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
+    the same reason it executes an elite drawn by its weight (`AgentConfig.sample_elite`), which is
+    one way of several to go on, and often the policy's, where their mean is always the same one.
 
     The value is that of the policy, and episodes are the plan's. Where the policy would never do
     what was done, nothing corrects what the value promises of it ("actor divergence": LOOP, Sikchi

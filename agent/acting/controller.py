@@ -49,10 +49,14 @@ class Controller:
         default: Objective | None,
         proposals: int,
         execution: Execution,
+        sample_elite: bool = False,
     ) -> None:
-        """Plans for `default` where nothing else is asked for; None if no reward was learned."""
+        """Plans for `default` where nothing else is asked for; None if no reward was learned.
+
+        With `sample_elite`, plans that explore are elites, each as likely as its weight.
+        """
         self.model, self.heads, self.planner = model, heads, planner
-        self.default, self.proposals = default, proposals
+        self.default, self.proposals, self.sample_elite = default, proposals, sample_elite
         # What the user asks for in place of it: see `Agent.aim` and `Agent.minimise`.
         self.goal: Tensor | None = None
         self.objective: Objective | None = None
@@ -97,6 +101,7 @@ class Controller:
         """As `decide`, and as fast as can be: a user's objective and an explanation are slower.
 
         Without `explore` a plan for the learned return is more cautious: see `LearnedReturn`.
+        With it, see `sample_elite`.
 
         Raises:
             ValueError: there is nothing to plan for, or not one goal a plan.
@@ -179,8 +184,9 @@ class Controller:
             value = value if scale is None else value / scale
             return -value.view(*actions.shape[:2], latent.shape[0])
 
+        how: dict[str, Any] = {"began": began, "sample": explore and self.sample_elite}
         if not explain:
-            return self.planner.search(cost, state.plan, noise.plan, proposals, began=began)
+            return self.planner.search(cost, state.plan, noise.plan, proposals, **how)
 
         def items(actions: Tensor, latent: Tensor) -> Tensor:
             imagined = self.model.imagine(*side_by_side(h, s, actions, latent))
@@ -189,7 +195,7 @@ class Controller:
             return -parts.T.view(*actions.shape[:2], latent.shape[0], -1)
 
         explained = ItemisedCost(cost, items)
-        return self.planner.search(explained, state.plan, noise.plan, proposals, True, began=began)
+        return self.planner.search(explained, state.plan, noise.plan, proposals, True, **how)
 
     def score(
         self,

@@ -86,6 +86,6 @@ def export(
 ) -> None:
     """Write what an agent does to one file that acts without worldplan, and check it."""
     agent, _ = subject(run, None)
-    with console.status("exporting: a .pt2 file takes minutes"):
-        found = agent.export(file, actor, batch)
+    console.print("exporting: a .pt2 file takes minutes")
+    found = agent.export(file, actor, batch)
     console.print(f"written to {found}: its actions are those of the agent")

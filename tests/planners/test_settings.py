@@ -87,6 +87,23 @@ def test_choose() -> None:
     assert torch.equal(plan.actions, best.actions)
 
 
+@pytest.mark.parametrize("kind", PLANNERS)
+def test_a_search_samples_elites_where_it_is_asked_to_and_can(kind: str) -> None:
+    asked = build(kind, choose="best", keep=0.0)
+    noise = replace(draw(asked), select=torch.tensor([0.99]))
+    best, _ = asked.search(Watched(), asked.initial_state(1), noise)
+    drawn, after = asked.search(Watched(), asked.initial_state(1), noise, sample=True)
+    if not asked.samples_elites:
+        assert kind in ("gradient", "random_shooting")
+        assert torch.equal(drawn.actions, best.actions)
+        return
+    always = build(kind, choose="sample", keep=0.0)
+    expected, same = always.search(Watched(), always.initial_state(1), noise)
+    assert torch.equal(drawn.actions, expected.actions)
+    assert not torch.equal(drawn.actions, best.actions)
+    assert torch.equal(after.mean, same.mean)
+
+
 @pytest.mark.parametrize("kind", ITERATIVE)
 def test_warm_start_shifts_the_last_mean(kind: str) -> None:
     start = PlanState(
