@@ -55,9 +55,6 @@ class AgentConfig(BaseModel):
     sample_elite: bool = Field(
         default=False, description="execute an elite drawn by its weight in training, not the mean"
     )
-    policy_share: float = Field(
-        default=0.0, ge=0, le=0.9, description="of decisions in training that the policy makes"
-    )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"
     )
@@ -150,8 +147,7 @@ class Agent:
             ValueError: no such actor, or a policy where none was learned.
         """
         c = self.config
-        share = c.policy_share if self.has_policy else 0.0
-        exploration = Exploration(c.noise_min_std, c.noise_correlation, share) if explore else None
+        exploration = Exploration(c.noise_min_std, c.noise_correlation) if explore else None
         actor = make_actor(name, self.controller, exploration, explain)
         if name == "policy" and self.heads and not self.has_policy:
             raise ValueError(

@@ -25,7 +25,6 @@ class ActorState:
     actions: Tensor  # (B, C, A)
     valid: Tensor  # (B, C) bool, the step is of this episode
     noise: Tensor  # (B, A) standard normal, of exploration
-    led: Tensor  # (B,) bool, the policy acts, and not the plan: exploration too
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
@@ -60,16 +59,6 @@ class ActorState:
         fresh = torch.randn(self.noise.shape, generator=generator, device=self.noise.device)
         kept = correlation * self.noise
         return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
-
-    def lead(self, share: float, steps: float, generator: torch.Generator) -> ActorState:
-        """Who acts next: the policy, for a share of all decisions, in stretches of so many.
-
-        How long it has acted makes no difference: after each decision its stretch ends with
-        probability 1 / steps.
-        """
-        drawn = torch.rand(self.led.shape, generator=generator, device=self.led.device)
-        begins = share / (1 - share) / steps
-        return replace(self, led=torch.where(self.led, drawn >= 1 / steps, drawn < begins))
 
     def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, H) and state (B, S) now, from the last `context` observations."""

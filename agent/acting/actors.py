@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,7 +58,6 @@ class AgentActor(ABC):
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),
-            torch.zeros(batch, dtype=torch.bool, device=device),
         )
 
     @torch.no_grad()
@@ -81,24 +80,16 @@ class AgentActor(ABC):
 
 @dataclass(frozen=True)
 class Exploration:
-    """Noise as wide as the plan is unsure, but at least `min_std`; and stretches of the policy.
+    """Noise as wide as the plan is unsure, but at least `min_std`.
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
     the same reason it executes an elite drawn by its weight (`AgentConfig.sample_elite`), which is
     one way of several to go on, and often the policy's, where their mean is always the same one.
-
-    The value is that of the policy, and episodes are the plan's. Where the policy would never do
-    what was done, nothing corrects what the value promises of it ("actor divergence": LOOP, Sikchi
-    et al. 2021, https://arxiv.org/abs/2008.10066). So it acts for a `policy_share` of decisions,
-    in stretches of `STRETCH` on average, from wherever the plan has come to.
     """
 
     min_std: float
     correlation: float  # from decision to decision
-    policy_share: float
-
-    STRETCH: ClassVar = 20
 
 
 class PlanningActor(AgentActor):
@@ -135,12 +126,6 @@ class PlanningActor(AgentActor):
         actions = c.planner.actions
         mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)
         action = actions.explore(action, mean, std, state.noise)
-        # What the policy has learned is worth nothing to a goal, or to a cost of the user's.
-        if e.policy_share and goal is None and c.objective is None:
-            state = state.lead(e.policy_share, e.STRETCH, generator)
-            if state.led.any():
-                own = _of_policy(c, observation, state, state.noise)
-                action = torch.where(state.led[:, None], own, action)
         return action, replace(state, plan=plan_state), plan
 
 
@@ -150,15 +135,10 @@ class PolicyActor(AgentActor):
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        zero = torch.zeros_like(state.noise)
-        return _of_policy(self.controller, observation, state, zero), state, None
-
-
-def _of_policy(c: Controller, observation: Tensor, state: ActorState, noise: Tensor) -> Tensor:
-    """The policy's actions (B, A); its modes without noise (B, A)."""
-    assert c.heads is not None, "an agent without a policy has no such actor"
-    features = c.model.features(*state.filter(c.model, observation))
-    return c.heads.act(features, noise)[0]
+        c = self.controller
+        assert c.heads is not None, "an agent without a policy has no such actor"
+        features = c.model.features(*state.filter(c.model, observation))
+        return c.heads.act(features, torch.zeros_like(state.noise))[0], state, None
 
 
 class RandomActor(AgentActor):
