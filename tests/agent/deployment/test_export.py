@@ -197,9 +197,11 @@ def test_a_compiled_decision_runs_in_cpp(tmp_path: Path) -> None:
     command = build[0].replace("act.cpp -o act", f"act.cpp -o {tmp_path}/act")
     subprocess.run(command, shell=True, check=True, cwd=folder, env={**os.environ, "PATH": path})
     lines = "\n".join(" ".join(map(str, x[0])) for x in observations(1))
-    size = Decision(a.actor(), a.spec.action).size
-    call = [str(tmp_path / "act"), str(file), "3", str(size), "3"]
+    call = [str(tmp_path / "act"), str(file), "3"]
     done = subprocess.run(call, input=lines, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
     np.testing.assert_allclose(found, acted(a, seed=3), rtol=1e-3, atol=1e-3)
+    cut = subprocess.run(call, input="0.5 0.5\n", capture_output=True, text=True)
+    assert cut.returncode == 1
+    assert "expected 3 numbers, got 2" in cut.stderr
