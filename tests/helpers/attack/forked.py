@@ -1,5 +1,6 @@
 """Runs in forked processes, which may be killed or run out of room at any moment."""
 
+import gc
 import os
 import signal
 import time
@@ -42,6 +43,9 @@ def dies_at(where: Any, name: str, call: int) -> None:
 
 def started(act: Callable[[], object]) -> int:
     """A forked process that runs `act` and exits with 0, or with 1 after an error; its id."""
+    # Garbage is for this process: a pool of threads, as MuJoCo's rollouts have, waits in the other
+    # one for threads that are not there.
+    gc.collect()
     child = os.fork()
     if child == 0:
         code = 1
