@@ -48,7 +48,7 @@ def compare(
     jobs: JobsOption = None,
     on: OnOption = "local",
     quick: Annotated[
-        bool, typer.Option("--quick", help="three small tasks; fifteen minutes on two cores")
+        bool, typer.Option("--quick", help="three small tasks; twenty minutes on two cores")
     ] = False,
 ) -> None:
     """Compare families of world models, planners and tasks under one budget of steps.

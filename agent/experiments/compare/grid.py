@@ -31,7 +31,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "simulator": ("model.kind=simulator",),
 }
 
-# What --quick compares takes fifteen minutes on two cores: compiling would take half of that, and
+# What --quick compares takes twenty minutes on two cores: compiling would take half of that, and
 # transformers three times as long. The steps are enough to solve the tasks.
 QUICK_STEPS = {"inverted-pendulum": 3000, "reacher": 5000, "cartpole-swingup": 12500}
 QUICK_FAMILIES = ("jepa", "jepa without a")
