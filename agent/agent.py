@@ -53,7 +53,7 @@ class AgentConfig(BaseModel):
         default=0.2, ge=0, le=2, description="least standard deviation of exploration noise"
     )
     sample_elite: bool = Field(
-        default=False, description="execute an elite drawn by its weight in training, not the mean"
+        default=False, description="in training cem, icem, mppi act by an elite drawn by its weight"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"

@@ -84,8 +84,7 @@ class Exploration:
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
-    the same reason it executes an elite drawn by its weight (`AgentConfig.sample_elite`), which is
-    one way of several to go on, and often the policy's, where their mean is always the same one.
+    the same reason the controller may sample the plan from the elites: see `sample_elite` there.
     """
 
     min_std: float

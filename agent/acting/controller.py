@@ -53,7 +53,8 @@ class Controller:
     ) -> None:
         """Plans for `default` where nothing else is asked for; None if no reward was learned.
 
-        With `sample_elite`, plans that explore are elites, each as likely as its weight.
+        With `sample_elite`, as in TD-MPC2, plans that explore are elites, each as likely as its
+        weight: one way of several to go on, where their mean is always the same one.
         """
         self.model, self.heads, self.planner = model, heads, planner
         self.default, self.proposals, self.sample_elite = default, proposals, sample_elite
