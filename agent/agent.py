@@ -161,7 +161,9 @@ class Agent:
         return torch.Generator(self.execution.device).manual_seed(seed)
 
     def aim(self, goal: Any) -> None:
-        """From now on plans for the least distance of embeddings to a goal's, summed over time.
+        """From now on plans for the least distance to a goal, summed over time.
+
+        It is the distance of embeddings, in units of what a step moves them: see `distance.ruler`.
 
         Args:
             goal: as for `act`, one or one for each of B plans; it is copied. None: plans for the
@@ -249,6 +251,7 @@ class Agent:
         found = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         if self._heads is not None:
             found |= {f"heads.{k}": v for k, v in self._heads.state_dict().items()}
+            found["ruler"] = self.controller.ruler
         return found
 
     def load_weights(self, tensors: dict[str, Tensor]) -> None:
@@ -256,6 +259,8 @@ class Agent:
         self.model.load_state_dict(under("model.", tensors))
         if self._heads is not None:
             self._heads.load_state_dict(under("heads.", tensors))
+            plain = torch.eye(self.model.embedding_dim)  # older checkpoints measured no steps
+            self.controller.ruler.copy_(tensors.get("ruler", plain))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What acts goes to another process, with its aim; on the CPU also where an episode is."""

@@ -4,7 +4,7 @@
     python benchmarks/goals.py --tasks two-rooms-pixels reach-pixels --out ... --figure ...
 
 For each task: data of aimless noise; a model of triples (x, a, x') for each method; then held-out
-pairs of start and goal, planned as one batch by the distance of embeddings. Beside them: random
+pairs of start and goal, planned as one batch by their distance. Beside them: random
 actions, and the best model with the distance of decoded observations for its cost. A seed is that
 of the data and of the model; the pairs stay the same. Results go to one JSON file a task and seed,
 and what is there is not made again; table and figure are of all that is there. From pixels, what a
@@ -187,11 +187,12 @@ def play(
 
 @torch.no_grad()
 def goal_map(agent: Agent, points: int = 60) -> list[list[float]]:
-    """Distance of embeddings (y, x) over the two rooms to a goal behind the wall, largest 1."""
+    """Distance in steps (y, x) over the two rooms to a goal behind the wall, largest 1."""
     axis = torch.linspace(-0.95, 0.95, points)
     grid = torch.cartesian_prod(axis, axis).flip(1)
     goal = agent.model.encode(torch.tensor(MAP_GOAL))
-    away = (agent.model.encode(grid) - goal).square().sum(-1).sqrt().view(points, points)
+    apart = (agent.model.encode(grid) - goal) @ agent.controller.ruler
+    away = apart.norm(dim=-1).view(points, points)
     shown: list[list[float]] = (
         (away / away.max().clamp(min=1e-12)).double().numpy().round(3).tolist()
     )

@@ -69,7 +69,7 @@ def draw(found: dict[str, list[Result]], path: Path) -> None:
     for panel, results in zip(panels, found.values(), strict=True):
         bars(panel, results)
     if rooms is not None and mapped:
-        title = "distance of embeddings to the cross (dark: near); ways from dots to squares"
+        title = "distance to the cross, in steps (dark: near); ways from dots to squares"
         lower.suptitle(title, fontsize=10)
         panels = lower.subplots(1, columns, squeeze=False)[0]
         for panel, method in zip(panels, mapped, strict=False):

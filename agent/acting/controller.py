@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from worldplan.agent.acting.actor_state import ActorState
+from worldplan.agent.acting.distance import GoalDistance
 from worldplan.agent.acting.imagination import propose, side_by_side
-from worldplan.agent.acting.objective import GoalDistance, Objective
+from worldplan.agent.acting.objective import Objective
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model
@@ -62,6 +63,8 @@ class Controller:
         self.goal: Tensor | None = None
         self.objective: Objective | None = None
         self.device = execution.device
+        # Of distances to a goal. Until steps are measured, they are those of embeddings.
+        self.ruler = torch.eye(model.embedding_dim, device=self.device)
         self.prepare(execution)
 
     def prepare(self, execution: Execution) -> None:
@@ -217,6 +220,6 @@ class Controller:
     ) -> Objective:
         found = given or self.default
         if given is None and target is not None:
-            found = GoalDistance(target)
+            found = GoalDistance(target, self.ruler)
         assert found is not None, "checked before the search"
         return found.exploring if explore else found

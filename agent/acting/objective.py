@@ -159,37 +159,6 @@ class TrueReturn:
         return self.discount ** torch.arange(len(reward), dtype=reward.dtype, device=reward.device)
 
 
-@dataclass(frozen=True, eq=False)
-class GoalDistance:
-    """Minus the squared distance to a goal's embedding, summed over the horizon.
-
-    Summed, not at the end alone: a plan that arrives early is better than one that arrives late
-    (97% against 89% of two-room episodes by EB-JEPA: Terver et al. 2026,
-    https://arxiv.org/abs/2602.03604).
-    """
-
-    goal: Tensor  # (B, H), or (1, H) for all plans
-    unit: ClassVar[None] = None
-    caution: ClassVar[None] = None
-
-    @property
-    def exploring(self) -> GoalDistance:
-        return self
-
-    def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
-        return -self._squares(imagined).sum((0, 3)).view(-1)
-
-    def items(self, imagined: ImaginedTrajectory) -> Tensor:
-        items = -self._squares(imagined).sum(3).flatten(1)
-        return torch.cat([items, torch.zeros_like(items[:1])])
-
-    def _squares(self, imagined: ImaginedTrajectory) -> Tensor:
-        """(T, B, R/B, H): the rows of one plan stand together."""
-        T, _, H = imagined.h[1:].shape
-        reached = imagined.h[1:].view(T, len(self.goal), -1, H)
-        return (reached - self.goal[:, None]).square()
-
-
 @dataclass(frozen=True)
 class DecodedCost:
     """Minus a cost of decoded observations, summed over the horizon; see `Agent.minimise`."""

@@ -12,13 +12,19 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from worldplan.agent.acting.distance import ruler
 from worldplan.agent.config import memory
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import check_saved
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.data.replay import Replay
 from worldplan.agent.evaluation.calibration import band_coverage
-from worldplan.agent.evaluation.diagnostics import collapse_warning, diagnose, diagnose_policy
+from worldplan.agent.evaluation.diagnostics import (
+    collapse_warning,
+    diagnose,
+    diagnose_policy,
+    encode_windows,
+)
 from worldplan.agent.learning.compiling import Compile, resolve, say
 from worldplan.agent.models.networks import not_finite
 from worldplan.agent.training.compiled.schedule import schedule
@@ -132,6 +138,16 @@ class Training:
                 f"learner.learning_rate below {self.config.agent.learner.learning_rate:g}, or "
                 "rewards of smaller scale"
             )
+
+    @torch.no_grad()
+    def measure_steps(self) -> None:
+        """Measures how embeddings move in a step, the unit of the agent's distances to a goal."""
+        moves = []
+        for part in range(4):
+            batch, _ = self.diagnostic_batch(self.step + part)
+            h, _ = encode_windows(self.agent.model, batch)
+            moves.append(h[:, -1] - h[:, -2])
+        self.agent.controller.ruler.copy_(ruler(torch.cat(moves)))
 
     def diagnostic_batch(self, number: int) -> tuple[Batch, torch.Generator]:
         """Windows of one step to measure the model on, and a generator for it.

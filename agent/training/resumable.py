@@ -147,6 +147,8 @@ class Resumable(Training):
         self.check_finite()
         if self.step:
             self.clock["total"] = self.seconds()
+        if self.replay.transitions:
+            self.measure_steps()
         learner, optimizer = restore.learner_state(self.learner)
         tensors = self.agent.weights() | learner
         tensors["random.acting"] = self.acting.get_state()

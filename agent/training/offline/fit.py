@@ -118,6 +118,7 @@ class Fit(Training):
                 losses = {k: float(v) for k, v in metrics.items()}
                 groups = {"loss": losses, "model": measures}
                 self.listeners.on_update(UpdateEvent(self.step, groups))
+        self.measure_steps()
         save_config(self.config, self.run_dir)
         state = identity(self.config, self.agent.spec)
         path = checkpoint.save(self.run_dir, updates, self.agent.weights(), state)

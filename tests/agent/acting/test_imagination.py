@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldplan.agent.acting.distance import GoalDistance
 from worldplan.agent.acting.imagination import side_by_side
-from worldplan.agent.acting.objective import GoalDistance, LearnedReturn, TrueReturn
+from worldplan.agent.acting.objective import LearnedReturn, TrueReturn
 from worldplan.agent.models.latent import Gaussian, LatentDistribution
 from worldplan.agent.models.world_model import ImaginedTrajectory, imagine
 from worldplan.planners import TrajectoryCost
