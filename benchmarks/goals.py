@@ -47,9 +47,10 @@ from worldplan.envs import EnvConfig, make_env, make_vector
 METHODS: dict[str, list[str]] = {
     "simnorm": ["model.anti_collapse=simnorm", "model.slowness=0"],
     "layernorm": ["model.anti_collapse=layernorm", "model.slowness=0"],
-    "vicreg": ["model.anti_collapse=vicreg"],
+    "vicreg": ["model.anti_collapse=vicreg", "model.slowness=5"],
     "sigreg": ["model.anti_collapse=sigreg", "model.sigreg=10", "model.slowness=0"],
-    "none": ["model.anti_collapse=none"],
+    "infonce": ["model.anti_collapse=layernorm", "model.infonce=1", "model.slowness=0"],
+    "none": ["model.anti_collapse=none", "model.slowness=5"],
 }
 UNSEEN = 1000  # first of the held-out pairs: settings were chosen on those before
 LAST = "random actions"
@@ -108,7 +109,7 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> None:
     for method in args.methods:
         if method in rows:
             continue
-        config = resolve(load_preset(task), [*overrides, *METHODS[method]])
+        config = resolve(load_preset(task), [*overrides, "model.infonce=0", *METHODS[method]])
         run_dir = args.runs / f"{task}-{method}-seed{seed}"
         began = time.perf_counter()
         fit(config, episodes, run_dir, args.updates, Console(quiet=True))
