@@ -120,19 +120,21 @@ def test_fit_learns_from_triples_alone_and_repeats_by_seed(tmp_path: Path) -> No
     other = [Episode(e.observation, e.action, e.reward + 7, False, True) for e in episodes]
     again = fit(toy_config(), other, tmp_path / "b", 60, quiet)
     another = fit(toy_config("seed=1"), episodes, tmp_path / "c", 60, quiet)
-    weights, same_, differs = (a.weights() for a in (agent, again, another))
-    H = agent.model.embedding_dim
-    assert not weights["ruler"].equal(torch.eye(H)), "steps were measured"
+    weights, same_, differs = (a.model.state_dict() for a in (agent, again, another))
+    measured, plain = agent.controller.ruler, torch.eye(agent.model.embedding_dim)
+    assert measured.equal(again.controller.ruler)
+    assert not measured.equal(plain), "steps were measured"
     assert all(torch.equal(v, same_[k]) for k, v in weights.items())
     assert not all(torch.equal(v, differs[k]) for k, v in weights.items())
     curve = read_curve(tmp_path / "a" / "fit.csv")
     assert [row["step"] for row in curve] == list(range(6, 61, 6))
     assert curve[-1]["model_error"] < curve[0]["model_error"]
     loaded = load(tmp_path / "a")
-    assert all(torch.equal(v, weights[k]) for k, v in loaded.weights().items())
-    del weights["ruler"]
-    loaded.load_weights(weights)
-    assert loaded.weights()["ruler"].equal(torch.eye(H)), "older checkpoints measured no steps"
+    assert all(torch.equal(v, weights[k]) for k, v in loaded.model.state_dict().items())
+    assert loaded.controller.ruler.equal(measured)
+    older = {k: v for k, v in loaded.weights().items() if k != "ruler"}
+    loaded.load_weights(older)
+    assert loaded.controller.ruler.equal(plain), "they measured no steps"
     loaded.aim([0.5, 0.0])
     assert loaded.act([0.0, 0.0]).shape == (1,)
 
