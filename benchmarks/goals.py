@@ -4,8 +4,8 @@
     python benchmarks/goals.py --tasks two-rooms-pixels reach-pixels --out ... --figure ...
 
 For each task: data of aimless noise; a model of triples (x, a, x') for each method; then held-out
-pairs of start and goal, planned as one batch by their distance. Beside them: random
-actions, and the best model with the distance of decoded observations for its cost. A seed is that
+pairs of start and goal, planned as one batch by their distance. Beside them: random actions, and
+the best model with the distance of decoded observations for its cost. A seed is that
 of the data and of the model; the pairs stay the same. Results go to one JSON file a task and seed,
 and what is there is not made again; table and figure are of all that is there. From pixels, what a
 probe is to tell is the simulator's state, which the model never sees.

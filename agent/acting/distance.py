@@ -55,7 +55,7 @@ class GoalDistance:
     """
 
     goal: Tensor  # (B, H), or (1, H) for all plans
-    ruler: Tensor | None = None  # (H, H); None: distances of embeddings as they are
+    ruler: Tensor  # (H, H); the identity: distances of embeddings as they are
     unit: ClassVar[None] = None
     caution: ClassVar[None] = None
 
@@ -74,5 +74,4 @@ class GoalDistance:
         """(T, B, R/B, H): the rows of one plan stand together."""
         T, _, H = imagined.h[1:].shape
         reached = imagined.h[1:].view(T, len(self.goal), -1, H)
-        away = reached - self.goal[:, None]
-        return (away if self.ruler is None else away @ self.ruler).square()
+        return ((reached - self.goal[:, None]) @ self.ruler).square()

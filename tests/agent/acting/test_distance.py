@@ -54,7 +54,7 @@ def test_a_goals_score_counts_steps() -> None:
     h = torch.tensor([[[0.0, 0.0]], [[4.0, 0.0]]])
     imagined = ImaginedTrajectory(h, h, h[1:], h[1:])
     goal = torch.tensor([[0.0, 4.0]])
-    assert GoalDistance(goal)(imagined).tolist() == [-32]
+    assert GoalDistance(goal, torch.eye(2))(imagined).tolist() == [-32]
     moves = steps(4.0, 1.0)
     expected = -(length(torch.tensor([[4.0, -4.0]]), moves) ** 2)
     torch.testing.assert_close(GoalDistance(goal, ruler(moves))(imagined), expected)

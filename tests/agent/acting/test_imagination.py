@@ -172,7 +172,8 @@ def goal_cost(goal: list[list[float]], x: Tensor) -> TrajectoryCost:
 
     def cost(actions: Tensor, noise: Tensor) -> Tensor:
         future = imagine(MODEL, *side_by_side(x, x, actions, noise))
-        return -GoalDistance(torch.tensor(goal))(future).view(*actions.shape[:2], len(noise))
+        score = GoalDistance(torch.tensor(goal), torch.eye(1))(future)
+        return -score.view(*actions.shape[:2], len(noise))
 
     return cost
 
@@ -193,7 +194,7 @@ def test_goal_distance_sums_over_the_horizon() -> None:
 def test_what_a_goals_score_adds_up() -> None:
     x = torch.tensor([[0.0]])
     imagined = imagine(MODEL, x, x, one_row(1, 1), one_row(0, 0))
-    objective = GoalDistance(torch.tensor([[3.0]]))
+    objective = GoalDistance(torch.tensor([[3.0]]), torch.eye(1))
     assert objective.items(imagined).flatten().tolist() == [-4, -1, 0]
     assert objective(imagined).tolist() == [-5]
 
