@@ -55,8 +55,9 @@ class RunCurve:
 
     @property
     def of_suite(self) -> bool:
-        """Whether its return can be put on one scale with others of dm_control."""
-        return str(self.settings["env.id"]).startswith(_SUITE)
+        """Whether it counts among dm_control's tasks; seen as pictures they are a suite apart."""
+        of_numbers = self.settings["env.observe"] == "observation"
+        return of_numbers and str(self.settings["env.id"]).startswith(_SUITE)
 
     def at(self, frames: Floats) -> Floats:
         """Returns at frames, on straight lines between evaluations; NaN outside of them.

@@ -12,9 +12,12 @@ def test_each_task_beside_the_best_published_figure(tmp_path: Path) -> None:
     for seed, value in ((0, 300.0), (1, 400.0)):
         write_run(tmp_path, "cheetah-run", seed, {5_000: 90, 12_500: value})
     write_run(tmp_path, "walker-walk", 0, {12_500: 800, 25_000: 900})
+    pictures = "dm_control/cartpole-swingup-v0"  # as pictures: of no mean with others
+    write_run(tmp_path, "cartpole-swingup-pixels", 0, {12_500: 100}, env=pictures)
     assert list(results(group(find_runs([tmp_path])))) == [
         "| task | seeds | 25k | 50k | final | policy alone |",
         "| --- | --- | --- | --- | --- | --- |",
+        "| cartpole-swingup-pixels | 0 | 100 |  | 100 | 25% |",
         "| cheetah-run | 0, 1 | 350 (292 FOG) |  | 300, 400 | 25% |",
         "| walker-walk | 0 | 800 (764 FOG) | 900 (960 TD-MPC2) | 900 | 25% |",
         # FOG alone is published at 25k frames of both: (292 + 764) / 2.
