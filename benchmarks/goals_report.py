@@ -30,8 +30,9 @@ def rows_of(results: list[Result], name: str) -> list[dict[str, Any]]:
 
 
 def names_in(results: list[Result]) -> list[str]:
-    """Of all rows, in the first seed's order."""
-    return list(dict.fromkeys(name for result in results for name in result["rows"]))
+    """Of all rows, in the first seed's order; those of no model last."""
+    found = dict.fromkeys(name for result in results for name in result["rows"])
+    return sorted(found, key=lambda name: "rank" not in rows_of(results, name)[0])
 
 
 def interval(results: list[Result], name: str) -> tuple[float, float]:

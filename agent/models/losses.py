@@ -72,11 +72,13 @@ def covariance(h: Tensor) -> Tensor:
     return ((c**2).sum() - (c.diagonal() ** 2).sum()) / h.shape[1]
 
 
-def infonce(predicted: Tensor, h: Tensor, valid: Tensor) -> Tensor:
+def infonce(predicted: Tensor, h: Tensor, valid: Tensor, temperature: float) -> Tensor:
     """InfoNCE (): to tell the embedding that comes from all others of the batch, by its distance.
 
-    van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, with the logits of a Gaussian of
-    standard deviation 1 round the prediction in place of their bilinear ones.
+    van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, with the logits of a Gaussian round
+    the prediction in place of their bilinear ones: mean squared differences over -`temperature`.
+    With a low temperature near moments are told apart as surely as far ones, and there is no metric
+    left to plan by; with a high one near stays near, and the embedding spreads as it can.
 
     Args:
         predicted: (N, H).
@@ -85,7 +87,7 @@ def infonce(predicted: Tensor, h: Tensor, valid: Tensor) -> Tensor:
     """
     with torch.autocast(h.device.type, enabled=False):
         away = predicted.square().sum(-1, keepdim=True) - 2 * predicted @ h.T + h.square().sum(-1)
-    logits = torch.where(valid, -away / 2, -torch.inf)
+    logits = torch.where(valid, -away / (h.shape[-1] * temperature), -torch.inf)
     right = torch.arange(len(h), device=h.device)
     untold = F.cross_entropy(logits, right, reduction="none").where(valid, 0.0)
     return untold.sum() / valid.sum().clamp(min=1)

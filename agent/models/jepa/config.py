@@ -64,6 +64,12 @@ class JEPAConfig(ModelConfig):
         le=1e6,
         description="weight of telling which h comes next among all of the batch (InfoNCE)",
     )
+    infonce_temperature: float = Field(
+        default=0.25,
+        gt=0,
+        le=1e6,
+        description="mean squared difference of h that makes a moment e times less likely",
+    )
     sigreg: float = Field(default=1.0, ge=0, le=1e6, description="weight of SIGReg")
     sigreg_directions: int = Field(
         default=128, ge=1, le=16_384, description="random directions of SIGReg"

@@ -197,7 +197,7 @@ class JEPA(LearnedModel):
         if c.infonce:
             # What tells one moment from another has to be seen, not the most predictable alone.
             rows = predicted.flatten(0, 1), h[1:].flatten(0, 1), weights.flatten() > 0
-            parts["infonce"] = c.infonce, losses.infonce(*rows)
+            parts["infonce"] = c.infonce, losses.infonce(*rows, c.infonce_temperature)
         if c.anti_collapse == "vicreg":
             parts["variance"] = c.vicreg_variance, losses.variance(h.flatten(0, 1))
             parts["covariance"] = c.vicreg_covariance, losses.covariance(h.flatten(0, 1))

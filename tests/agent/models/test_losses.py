@@ -42,10 +42,10 @@ def test_consistency_is_the_mean_square_over_dimensions() -> None:
 def test_infonce_is_the_surprise_at_which_of_the_batch_came() -> None:
     h = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 9.0]], requires_grad=True)
     predicted = torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 5.0]])
-    # Half the squared distances to the first two: 0.5 and 0.5; 2 and 0. The third takes no part.
+    # Mean squares to the first two: 0.5 and 0.5; 2 and 0. The third takes no part.
     valid = torch.tensor([True, True, False])
-    loss = losses.infonce(predicted, h, valid)
-    wanted = (math.log(2) + math.log(1 + math.exp(-2))) / 2
+    loss = losses.infonce(predicted, h, valid, temperature=0.5)
+    wanted = (math.log(2) + math.log(1 + math.exp(-4))) / 2
     assert float(loss.detach()) == pytest.approx(wanted)
     loss.backward()  # type: ignore[no-untyped-call]
     assert h.grad is not None
@@ -54,7 +54,7 @@ def test_infonce_is_the_surprise_at_which_of_the_batch_came() -> None:
 
 
 def test_infonce_of_embeddings_that_are_all_alike_is_the_logarithm_of_their_number() -> None:
-    loss = losses.infonce(torch.ones(8, 4), torch.ones(8, 4), torch.ones(8, dtype=torch.bool))
+    loss = losses.infonce(torch.ones(8, 4), torch.ones(8, 4), torch.ones(8, dtype=torch.bool), 0.25)
     assert float(loss) == pytest.approx(math.log(8))
 
 
