@@ -94,7 +94,10 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> None:
         "planner": base.agent.planner.model_dump(mode="json"), "rows": {},
     }  # fmt: skip
     if path.exists():
-        result = json.loads(path.read_text())
+        asked, result = result, json.loads(path.read_text())
+        for key in ("updates", "pairs", "first"):
+            if asked[key] != result[key]:
+                raise ValueError(f"{path} has {key}={result[key]}, got {asked[key]}")
     rows = result["rows"]
     if {*args.methods, LAST} <= set(rows):
         return
