@@ -9,7 +9,6 @@ import typer
 from worldplan.agent.api.terminal import new_run_dir
 from worldplan.agent.commands.terminal import (
     EnvOption,
-    Overrides,
     Task,
     console,
     data_writer,
@@ -18,10 +17,20 @@ from worldplan.agent.commands.terminal import (
 )
 from worldplan.agent.config.names import one_of
 
+_COLLECT_READS = ("env", "seed")  # of the settings; no agent acts
+_FIT_HAS_INSTEAD = {
+    "steps": "it counts gradient updates, --updates N",
+    "data": "the data set stands after the task",
+    "start_from": "it begins with new weights",
+}
+
 
 def collect(
     task: Task = None,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="settings: seed=3 env.frame_stack=2 ...", metavar="[KEY=VALUE]"),
+    ] = None,
     env: EnvOption = None,
     steps: Annotated[
         int, typer.Option(min=1, max=10**9, help="decisions in all episodes together")
@@ -34,7 +43,15 @@ def collect(
     from worldplan.agent.acting.collect import collect as play
     from worldplan.agent.config.overrides import resolve
 
-    config = resolve(*task_settings(task, env, overrides))
+    base, settings = task_settings(task, env, overrides)
+    config = resolve(base, settings)
+    for setting, key in _keys(settings):
+        if key == "steps":
+            raise ValueError(f"collect takes the number of decisions as --steps N, got {setting}")
+        if key not in _COLLECT_READS:
+            raise ValueError(
+                f"collect takes seed=N and settings of env; {setting} would change nothing"
+            )
     one_of("collector", actor, get_args(Collector))
     write = data_writer(out, config.env, actor)
     who: Any = actor
@@ -78,6 +95,9 @@ def fit(
         )
     dataset, *settings = words
     base, settings = task_settings(task, env, settings)
+    for setting, key in _keys(settings):
+        if key in _FIT_HAS_INSTEAD:
+            raise ValueError(f"fit does not take {setting}: {_FIT_HAS_INSTEAD[key]}")
     config = resolve(base, settings if rewards else [*settings, *TRIPLES_ALONE])
     episodes, recorded = read_data(dataset, task_spec(config.env).action)
     if rewards and not any(e.reward.any() for e in episodes):
@@ -93,3 +113,8 @@ def fit(
         plans = f"agent = worldplan.load({str(run_dir)!r}); agent.aim(OBSERVATION) in Python"
     world.close()
     console.print(f"diagnostics: {run_dir / 'fit.csv'}; next: {plans}")
+
+
+def _keys(settings: list[str]) -> list[tuple[str, str]]:
+    """Each `key=value`, and the first part of its key."""
+    return [(word, word.partition("=")[0].partition(".")[0].strip()) for word in settings]

@@ -58,9 +58,12 @@ def test_it_is_learned_from_or_refused_in_one_line(
 def test_a_reset_that_never_ends_is_left_by_the_first_signal(command: str, tmp_path: Path) -> None:
     words = [command, "--env", "attack.zoo:Odd-v0", "env.kwargs.how=reset hangs"]
     run_dir = tmp_path / "run"
-    words += ["--out", str(tmp_path / "x.npz")] if command == "collect" else [f"run_dir={run_dir}"]
+    if command == "collect":
+        words += ["--out", str(tmp_path / "x.npz")]
+    else:
+        words += [f"run_dir={run_dir}", *SMALL, *STEPS]
     began = time.monotonic()
-    done = CliRunner().invoke(app, [*words, *SMALL, *STEPS])
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 130
     assert time.monotonic() - began < 50
     assert "worldplan: stopped" in done.stderr.splitlines()[-1]
