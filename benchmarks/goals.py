@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ METHODS: dict[str, list[str]] = {
     "infonce": ["model.anti_collapse=layernorm", "model.infonce=1", "model.slowness=3"],
     "none": ["model.anti_collapse=none", "model.slowness=5"],
 }
+MAPPED = ("two-rooms", "two-rooms-pixels")
 DECODED, LAST = "decoded observations", "random actions"
 
 
@@ -121,16 +124,17 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> None:
         fit(config, episodes, run_dir, args.updates, Console(quiet=True))
         seconds = time.perf_counter() - began
         agent = load(run_dir, compiled=True)
+        h = embeddings(agent, episodes)
         keep(method, {
-            **read(agent, episodes, states, seed)[0], "fit_seconds": seconds,
+            **measures(h, probe_of(agent, h, states, seed)), "fit_seconds": seconds,
             **play(agent, config, plain, pairs),
-            "map": goal_map(agent) if task == "two-rooms" else None,
+            "map": goal_map(agent, h, states) if task in MAPPED else None,
         })  # fmt: skip
     made = [method for method in METHODS if method in rows]
     best = max(made, key=lambda method: rows[method]["success"])
     if rows.get(DECODED, {}).get("model") != best:
         agent = load(args.runs / f"{task}-{best}-seed{seed}", compiled=True)
-        _, probe = read(agent, episodes, states, seed)
+        probe = probe_of(agent, embeddings(agent, episodes), states, seed)
         keep(DECODED, {**play(agent, base, plain, pairs, probe), "model": best})
     if LAST not in rows:
         keep(LAST, play(agent, base, plain, pairs, actor="random"))
@@ -142,17 +146,22 @@ def seen(episodes: list[Episode]) -> NDArray[Any]:
 
 
 @torch.no_grad()
-def read(
-    agent: Agent, episodes: list[Episode], states: Tensor, seed: int
-) -> tuple[dict[str, float], Probe]:
-    """Rank, spread and a probe of features for the simulator's state."""
+def embeddings(agent: Agent, episodes: list[Episode]) -> Tensor:
+    """Of all observations (rows, H)."""
     x = torch.from_numpy(seen(episodes))
-    parts = [x[i : i + 500] for i in range(0, len(x), 500)]
-    h = torch.cat([agent.model.encode(rows) for rows in parts])
-    probe = fit_probe(agent.model.features(h, agent.model.initial_state(h)), states, seed)
+    return torch.cat([agent.model.encode(x[i : i + 500]) for i in range(0, len(x), 500)])
+
+
+def probe_of(agent: Agent, h: Tensor, states: Tensor, seed: int) -> Probe:
+    """A probe of features for the simulator's state."""
+    return fit_probe(agent.model.features(h, agent.model.initial_state(h)), states, seed)
+
+
+def measures(h: Tensor, probe: Probe) -> dict[str, float]:
+    """Rank and spread of embeddings (rows, H), and how well a probe reads them."""
     some = h[:: max(1, len(h) // 2000)]
     spread = float(some.std(0).mean() / some.square().mean().sqrt().clamp(min=1e-12))
-    return {"rank": effective_rank(some), "spread": spread, "r2": probe.r2}, probe
+    return {"rank": effective_rank(some), "spread": spread, "r2": probe.r2}
 
 
 def play(
@@ -180,6 +189,8 @@ def play(
             return away.square().sum(-1).flatten(1)
 
         agent.minimise(cost, probe)
+    with warnings.catch_warnings(action="ignore"):  # that it is cut
+        evaluate(agent, env, seeds, actor, longest=1)  # compiles what is timed below
     played: Evaluation = evaluate(agent, env, seeds, actor)
     reached = played.returns > 0
     env.close()
@@ -195,17 +206,18 @@ def play(
 
 
 @torch.no_grad()
-def goal_map(agent: Agent, points: int = 60) -> list[list[float]]:
-    """Distance in steps (y, x) over the two rooms to a goal behind the wall, largest 1."""
-    axis = torch.linspace(-0.95, 0.95, points)
-    grid = torch.cartesian_prod(axis, axis).flip(1)
-    goal = agent.model.encode(torch.tensor(MAP_GOAL))
-    apart = (agent.model.encode(grid) - goal) @ agent.controller.ruler
-    away = apart.norm(dim=-1).view(points, points)
-    shown: list[list[float]] = (
-        (away / away.max().clamp(min=1e-12)).double().numpy().round(3).tolist()
-    )
-    return shown
+def goal_map(agent: Agent, h: Tensor, states: Tensor, points: int = 38) -> list[list[float | None]]:
+    """Distance in steps (y, x) over the two rooms to a place behind the wall, largest 1.
+
+    It is the mean over the embeddings (rows, H) that belong to states (rows, 2) in a cell.
+    """
+    goal = h[(states - torch.tensor(MAP_GOAL)).norm(dim=-1).argmin()]
+    away = ((h - goal) @ agent.controller.ruler).norm(dim=-1)
+    sides = [torch.linspace(-0.95, 0.95, points + 1)] * 2
+    total, _ = torch.histogramdd(states.flip(1), sides, weight=away)
+    count, _ = torch.histogramdd(states.flip(1), sides)
+    shown: list[list[float]] = (total / count / (total / count).nan_to_num().max()).tolist()
+    return [[None if math.isnan(d) else round(d, 3) for d in row] for row in shown]
 
 
 if __name__ == "__main__":

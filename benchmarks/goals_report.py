@@ -59,22 +59,23 @@ def table(results: list[Result]) -> str:
 
 def draw(found: dict[str, list[Result]], path: Path) -> None:
     """Success of each task above; below what the rooms look like to each method, and its ways."""
-    rooms = found["two-rooms"][0] if "two-rooms" in found else None
-    mapped = [m for m, row in rooms["rows"].items() if row.get("map")] if rooms else []
-    columns = max(len(mapped), 2)
+    rooms: dict[str, Any] = next(
+        (results[0]["rows"] for task, results in found.items() if "two-rooms" in task), {}
+    )
+    mapped = [method for method, row in rooms.items() if row.get("map")]
+    columns, heights = max(len(mapped), 4), [2.8, 3.2] if mapped else [2.8]
     plt = pyplot()
-    figure = plt.figure(figsize=(2.7 * columns, 6), layout="constrained")
-    halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
-    upper, lower = halves
-    panels = upper.subplots(1, len(found), squeeze=False)[0]
+    figure = plt.figure(figsize=(2.7 * columns, sum(heights)), layout="constrained")
+    halves: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    panels = halves[0, 0].subplots(1, len(found), squeeze=False)[0]
     for panel, results in zip(panels, found.values(), strict=True):
         bars(panel, results)
-    if rooms is not None and mapped:
+    if mapped:
         title = "distance to the cross, in steps (dark: near); ways from dots to squares"
-        lower.suptitle(title, fontsize=10)
-        panels = lower.subplots(1, columns, squeeze=False)[0]
+        halves[1, 0].suptitle(title, fontsize=10)
+        panels = halves[1, 0].subplots(1, columns, squeeze=False)[0]
         for panel, method in zip(panels, mapped, strict=False):
-            ways(panel, method, rooms["rows"][method])
+            ways(panel, method, rooms[method])
         for spare in panels[len(mapped) :]:
             spare.axis("off")
     figure.savefig(path, dpi=110)
@@ -103,7 +104,7 @@ def bars(panel: Any, results: list[Result]) -> None:
 
 def ways(panel: Any, method: str, row: dict[str, Any]) -> None:
     """Of the first pairs through the rooms, over the distance map."""
-    grid: NDArray[np.float64] = np.array(row["map"])
+    grid: NDArray[np.float64] = np.array(row["map"], np.float64)  # None: nothing was seen there
     panel.imshow(grid, origin="lower", extent=(-1, 1, -1, 1), cmap="viridis", vmin=0, vmax=1)
     for y, top in ((-1.0, DOOR[0]), (DOOR[1], 1.0)):
         panel.add_patch(Rectangle((-WALL, y), 2 * WALL, top - y, color="0.3"))
