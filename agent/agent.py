@@ -46,6 +46,14 @@ class AgentConfig(BaseModel):
     value_depths: int = Field(
         default=0, ge=0, le=100, description="steps of the policy after plans without exploration"
     )
+    shortfall: float = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="share of the spread of values that plans may owe before the policy acts for a "
+        "while; 0: it never does",
+    )
+    policy_turn: int = Field(default=25, ge=1, le=10_000, description="decisions that it acts then")
     noise_correlation: float = Field(
         default=0.0, ge=0, lt=1, description="of exploration noise from step to step; 0: white"
     )
@@ -93,7 +101,7 @@ class Agent:
         planner = make_planner(config.planner, actions)
         self.controller = Controller(
             self.model, self._heads, planner, default, config.proposals, execution,
-            config.sample_elite,
+            config.sample_elite, config.shortfall, config.policy_turn,
         )  # fmt: skip
         # Acting needs no gradients. A learner opens again what is trained.
         parts = [self.model] if self._heads is None else [self.model, self._heads]

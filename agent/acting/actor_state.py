@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from worldplan.agent.acting.promise import Promise
 from worldplan.agent.models.world_model import Model, filter_context
 from worldplan.planners import PlanState
 
@@ -25,6 +26,7 @@ class ActorState:
     actions: Tensor  # (B, C, A)
     valid: Tensor  # (B, C) bool, the step is of this episode
     noise: Tensor  # (B, A) standard normal, of exploration
+    promise: Promise  # where plans are for the learned return
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.controller import Controller
+from worldplan.agent.acting.promise import Promise
 from worldplan.planners import Plan
 
 
@@ -58,6 +59,7 @@ class AgentActor(ABC):
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),
+            Promise.initial(batch, device),
         )
 
     @torch.no_grad()
@@ -118,14 +120,16 @@ class PlanningActor(AgentActor):
         explore = self.exploration is not None
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
-        e, action = self.exploration, plan.action
-        if e is None:
-            return action, replace(state, plan=plan_state), plan
-        state = state.explore(e.correlation, generator)
-        actions = c.planner.actions
-        mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)
-        action = actions.explore(action, mean, std, state.noise)
-        return action, replace(state, plan=plan_state), plan
+        action, state = c.heard(plan, observation, state, goal)
+        if (e := self.exploration) is not None:
+            state = state.explore(e.correlation, generator)
+            actions = c.planner.actions
+            # Choices are drawn from the mean; in the policy's turn that is what it chose.
+            mean = torch.where(state.promise.turn[:, None] > 0, action, plan_state.mean[:, 0])
+            mean, std = actions.widen(mean, plan.std[:, 0], e.min_std)
+            action = actions.explore(action, mean, std, state.noise)
+        promise = c.promised(plan, action, observation, state, noise, goal, explore)
+        return action, replace(state, plan=plan_state, promise=promise), plan
 
 
 class PolicyActor(AgentActor):
@@ -134,10 +138,7 @@ class PolicyActor(AgentActor):
     def choose(
         self, observation: Tensor, state: ActorState, generator: torch.Generator
     ) -> tuple[Tensor, ActorState, Plan | None]:
-        c = self.controller
-        assert c.heads is not None, "an agent without a policy has no such actor"
-        features = c.model.features(*state.filter(c.model, observation))
-        return c.heads.act(features, torch.zeros_like(state.noise))[0], state, None
+        return self.controller.follow(observation, state), state, None
 
 
 class RandomActor(AgentActor):

@@ -7,7 +7,7 @@ M latent samples, T horizon, E latent noise, R = B*N*M rows imagined side by sid
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.distance import GoalDistance
 from worldplan.agent.acting.imagination import propose, side_by_side
-from worldplan.agent.acting.objective import Objective
+from worldplan.agent.acting.objective import LearnedReturn, Objective
+from worldplan.agent.acting.promise import Promise
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model
@@ -51,14 +52,21 @@ class Controller:
         proposals: int,
         execution: Execution,
         sample_elite: bool = False,
+        shortfall: float = 0.0,
+        policy_turn: int = 1,
     ) -> None:
         """Plans for `default` where nothing else is asked for; None if no reward was learned.
+
+        Where plans for the learned return fall short of what they promised by `shortfall` of the
+        spread of values, the policy acts for `policy_turn` decisions: see `Promise`. At 0 it never
+        does.
 
         With `sample_elite`, as in TD-MPC2, plans that explore are elites, each as likely as its
         weight: one way of several to go on, where their mean is always the same one.
         """
         self.model, self.heads, self.planner = model, heads, planner
         self.default, self.proposals, self.sample_elite = default, proposals, sample_elite
+        self.shortfall, self.policy_turn = shortfall, policy_turn
         # What the user asks for in place of it: see `Agent.aim` and `Agent.minimise`.
         self.goal: Tensor | None = None
         self.objective: Objective | None = None
@@ -78,6 +86,7 @@ class Controller:
         self._whole = prepare(self.decide, whole, precision, device, wrapped=True)
         self._plainly = prepare(self.decide, False, precision, device)
         self._score = prepare(self.score, compiled and not whole, device=device, dynamic=True)
+        self._rest = prepare(self.rest, compiled, precision, device, wrapped=True)
 
     def set_deadline(self, ms: float | None) -> None:
         """From now on a search ends after so many milliseconds; None: after all its iterations.
@@ -139,6 +148,63 @@ class Controller:
     def caution(self, goal: Tensor | None) -> Tensor | None:
         """() what scores are divided by where plans are for the default, and not for a goal."""
         return self.default.caution if self.default and goal is None else None
+
+    def heard(
+        self, plan: Plan, observation: Tensor, state: ActorState, goal: Tensor | None
+    ) -> tuple[Tensor, ActorState]:
+        """Who acts on a plan: its own action (B, A), or the policy's where plans fell short."""
+        returns = self._returns(goal)
+        if returns is None:
+            return plan.action, state
+        assert self.heads is not None
+        unit = self.heads.unit
+        limit = self.shortfall * unit.spread * unit.value
+        promise = state.promise.hear(
+            -plan.cost, state.plan.fresh, returns.discount, limit, self.policy_turn
+        )
+        action = self.follow(observation, state)
+        action = torch.where(promise.turn[:, None] > 0, action, plan.action)
+        return action, replace(state, promise=promise)
+
+    def promised(
+        self,
+        plan: Plan,
+        action: Tensor,
+        observation: Tensor,
+        state: ActorState,
+        noise: ControllerNoise,
+        goal: Tensor | None,
+        explore: bool,
+    ) -> Promise:
+        """What a plan says will be left once an action (B, A) is done in place of its first one."""
+        if self._returns(goal) is None:
+            return state.promise
+        actions = torch.cat([action[:, None], plan.actions[:, 1:]], 1)
+        rest = self._rest(actions, observation, state, noise.plan.latent, explore)
+        return replace(state.promise, rest=rest)
+
+    def _returns(self, goal: Tensor | None) -> LearnedReturn | None:
+        """What plans are for, where the policy acts if they do not keep to it."""
+        asked = self.shortfall > 0 and goal is None and self.objective is None
+        return self.default if asked and isinstance(self.default, LearnedReturn) else None
+
+    def rest(
+        self, actions: Tensor, observation: Tensor, state: ActorState, latent: Tensor, explore: bool
+    ) -> Tensor:
+        """What is left (B,) of plans' (B, T, A) learned return after their first actions."""
+        returns = self.default
+        assert isinstance(returns, LearnedReturn)
+        returns = returns.exploring if explore else returns
+        h, s = state.filter(self.model, observation)
+        rest = returns.rest(self.model.imagine(*side_by_side(h, s, actions[:, None], latent)))
+        cost: Tensor = self.planner.config.risk(-rest.view(len(h), 1, len(latent)), latent)
+        return -cost[:, 0] * returns.unit
+
+    def follow(self, observation: Tensor, state: ActorState) -> Tensor:
+        """The mode (B, A) of the policy."""
+        assert self.heads is not None, "an agent without a policy has no such actor"
+        features = self.model.features(*state.filter(self.model, observation))
+        return self.heads.act(features, torch.zeros_like(state.noise))[0]
 
     def draw_noise(self, batch: int, generator: torch.Generator | None) -> ControllerNoise:
         """Of B decisions: the planner's, the proposing policy's and that of its futures.

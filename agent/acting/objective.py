@@ -80,8 +80,15 @@ class LearnedReturn:
         return (0.15 * self.heads.unit.spread).clamp(min=1)
 
     def __call__(self, imagined: ImaginedTrajectory) -> Tensor:
+        return self._sum(imagined, since=0)
+
+    def rest(self, imagined: ImaginedTrajectory) -> Tensor:
+        """What is left (R,) once the first action is done."""
+        return self._sum(imagined, since=1)
+
+    def _sum(self, imagined: ImaginedTrajectory, since: int) -> Tensor:
         reward, go_on, total = self._outlook(imagined)
-        for t in reversed(range(len(reward))):
+        for t in reversed(range(since, len(reward))):
             total = reward[t] + self.discount * go_on[t] * total
         return total
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.actors import AgentActor, PlanningActor, PolicyActor
+from worldplan.agent.acting.promise import Promise
 from worldplan.envs import ActionSpec
 from worldplan.planners import Categorical, PlanState
 
@@ -60,12 +61,17 @@ class Decision(nn.Module):
     def _plan(self, observation: Tensor, state: ActorState) -> tuple[Tensor, ActorState]:
         c = self.controller
         noise = c.draw_noise(len(observation), None)
-        plan, plan_state = c.decide(observation, state, noise, c.goal, c.caution(c.goal))
-        action = plan.action.masked_fill(plan.failed[:, None], torch.nan)
+        scale = c.caution(c.goal)
+        plan, plan_state = c.decide(observation, state, noise, c.goal, scale)
+        if c.default and scale is not None:
+            plan = plan.scaled(scale if c.default.unit is None else scale * c.default.unit)
+        action, state = c.heard(plan, observation, state, c.goal)
+        promise = c.promised(plan, action, observation, state, noise, c.goal, explore=False)
+        action = action.masked_fill(plan.failed[:, None], torch.nan)
         # False, and made of a draw that most planners do not use: a compiler leaves out what is not
         # used, and all later draws would be others than the agent's.
         fresh = noise.plan.select < 0
-        return action, replace(state, plan=replace(plan_state, fresh=fresh))
+        return action, replace(state, plan=replace(plan_state, fresh=fresh), promise=promise)
 
     def _follow(self, observation: Tensor, state: ActorState) -> tuple[Tensor, ActorState]:
         # The policy's mode: no noise is drawn, and no generator is asked.
@@ -84,8 +90,9 @@ class Decision(nn.Module):
         observations, actions, valid, *plan = given
         before = self.actor.initial(batch)
         if plan:
-            mean, elites, begun = plan
-            before = replace(before, plan=PlanState(mean, elites, ~begun))
+            mean, elites, begun, *promise = plan
+            state_of_plan = PlanState(mean, elites, ~begun)
+            before = replace(before, plan=state_of_plan, promise=Promise(*promise))
         return replace(before, observations=observations, actions=actions, valid=valid)
 
     def _scaled(self, action: Tensor) -> Tensor:
@@ -130,5 +137,6 @@ def _past(state: ActorState) -> tuple[Tensor, ...]:
 
 def _past_and_plan(state: ActorState) -> tuple[Tensor, ...]:
     """The same and what one plan leaves to the next; zeros where an episode begins."""
-    plan = state.plan
-    return *_past(state), plan.mean, plan.elites, ~plan.fresh
+    plan, promise = state.plan, state.promise
+    told = promise.rest, promise.owed, promise.turn
+    return *_past(state), plan.mean, plan.elites, ~plan.fresh, *told

@@ -58,9 +58,10 @@ def acted(a: Agent, seed: int) -> np.ndarray[Any, Any]:
 def test_a_graph_decides_as_the_agent(action: ActionSpec) -> None:
     """Also from what it remembers: a plan, its elites, an observation and an action."""
     a = agent(action)
+    a.controller.shortfall, a.controller.policy_turn = 0.01, 2
     decision = Decision(a.actor(), a.spec.action)
     graph = exported(decision).module()
-    assert decision.size == (3 + action.size + 1) + 3 * action.size + 2 * 3 * action.size + 1
+    assert decision.size == (3 + action.size + 1) + 3 * action.size + 2 * 3 * action.size + 4
     found, state = played(graph, decision.size, seed=3)
     wanted = acted(a, seed=3)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
