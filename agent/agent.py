@@ -50,8 +50,8 @@ class AgentConfig(BaseModel):
         default=0,
         ge=0,
         le=100,
-        description="share of the spread of values that plans may owe before the policy acts for a "
-        "while; 0: it never does",
+        description="share of the spread of values that plans without exploration may owe before "
+        "the policy acts for a while; 0: it never does",
     )
     policy_turn: int = Field(default=25, ge=1, le=10_000, description="decisions that it acts then")
     noise_correlation: float = Field(

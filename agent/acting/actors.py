@@ -120,16 +120,15 @@ class PlanningActor(AgentActor):
         explore = self.exploration is not None
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
-        action, state = c.heard(plan, observation, state, goal)
-        if (e := self.exploration) is not None:
-            state = state.explore(e.correlation, generator)
-            actions = c.planner.actions
-            # Choices are drawn from the mean; in the policy's turn that is what it chose.
-            mean = torch.where(state.promise.turn[:, None] > 0, action, plan_state.mean[:, 0])
-            mean, std = actions.widen(mean, plan.std[:, 0], e.min_std)
-            action = actions.explore(action, mean, std, state.noise)
-        promise = c.promised(plan, action, observation, state, noise, goal, explore)
-        return action, replace(state, plan=plan_state, promise=promise), plan
+        if (e := self.exploration) is None:
+            action, state = c.heard(plan, observation, state, goal)
+            promise = c.promised(plan, action, observation, state, noise, goal)
+            return action, replace(state, plan=plan_state, promise=promise), plan
+        state = state.explore(e.correlation, generator)
+        actions = c.planner.actions
+        mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)
+        action = actions.explore(plan.action, mean, std, state.noise)
+        return action, replace(state, plan=plan_state), plan
 
 
 class PolicyActor(AgentActor):

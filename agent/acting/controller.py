@@ -58,8 +58,8 @@ class Controller:
         """Plans for `default` where nothing else is asked for; None if no reward was learned.
 
         Where plans for the learned return fall short of what they promised by `shortfall` of the
-        spread of values, the policy acts for `policy_turn` decisions: see `Promise`. At 0 it never
-        does.
+        spread of values, the policy acts for `policy_turn` decisions: see `Promise`. At 0, or where
+        plans explore, it never does.
 
         With `sample_elite`, as in TD-MPC2, plans that explore are elites, each as likely as its
         weight: one way of several to go on, where their mean is always the same one.
@@ -152,7 +152,7 @@ class Controller:
     def heard(
         self, plan: Plan, observation: Tensor, state: ActorState, goal: Tensor | None
     ) -> tuple[Tensor, ActorState]:
-        """Who acts on a plan: its own action (B, A), or the policy's where plans fell short."""
+        """What is done on a plan: its action (B, A), or the policy's where plans fell short."""
         returns = self._returns(goal)
         if returns is None:
             return plan.action, state
@@ -174,13 +174,12 @@ class Controller:
         state: ActorState,
         noise: ControllerNoise,
         goal: Tensor | None,
-        explore: bool,
     ) -> Promise:
         """What a plan says will be left once an action (B, A) is done in place of its first one."""
         if self._returns(goal) is None:
             return state.promise
         actions = torch.cat([action[:, None], plan.actions[:, 1:]], 1)
-        rest = self._rest(actions, observation, state, noise.plan.latent, explore)
+        rest = self._rest(actions, observation, state, noise.plan.latent)
         return replace(state.promise, rest=rest)
 
     def _returns(self, goal: Tensor | None) -> LearnedReturn | None:
@@ -189,12 +188,11 @@ class Controller:
         return self.default if asked and isinstance(self.default, LearnedReturn) else None
 
     def rest(
-        self, actions: Tensor, observation: Tensor, state: ActorState, latent: Tensor, explore: bool
+        self, actions: Tensor, observation: Tensor, state: ActorState, latent: Tensor
     ) -> Tensor:
         """What is left (B,) of plans' (B, T, A) learned return after their first actions."""
         returns = self.default
         assert isinstance(returns, LearnedReturn)
-        returns = returns.exploring if explore else returns
         h, s = state.filter(self.model, observation)
         rest = returns.rest(self.model.imagine(*side_by_side(h, s, actions[:, None], latent)))
         cost: Tensor = self.planner.config.risk(-rest.view(len(h), 1, len(latent)), latent)

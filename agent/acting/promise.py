@@ -3,7 +3,8 @@
 A plan's score says what will be left once its first action is done. Where the value is overrated,
 the next plan says that the same is left, and so does the one after it: the agent stands still, and
 each plan promises to go. What plans fall short is summed. Where it has become too much the policy
-acts for a while, from which the value came: it leaves such places, and what it does there is data.
+acts for a while, from which the value came: it leaves many such places. Not where plans explore,
+which was not tried (docs/experiments.md, fourteenth round).
 
 Shapes: B episodes.
 """

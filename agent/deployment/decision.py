@@ -66,7 +66,7 @@ class Decision(nn.Module):
         if c.default and scale is not None:
             plan = plan.scaled(scale if c.default.unit is None else scale * c.default.unit)
         action, state = c.heard(plan, observation, state, c.goal)
-        promise = c.promised(plan, action, observation, state, noise, c.goal, explore=False)
+        promise = c.promised(plan, action, observation, state, noise, c.goal)
         action = action.masked_fill(plan.failed[:, None], torch.nan)
         # False, and made of a draw that most planners do not use: a compiler leaves out what is not
         # used, and all later draws would be others than the agent's.

@@ -92,6 +92,14 @@ def test_the_plan_acts_where_it_is_right_or_nobody_asks() -> None:
     assert min(walked(walker(0.0), moves=False)) > 0.8
 
 
+def test_plans_that_explore_promise_nothing() -> None:
+    agent = walker(0.01)
+    state, generator, x = initial(agent, 1), torch.Generator().manual_seed(0), torch.zeros(1, 1)
+    for _ in range(5):
+        _, state, _ = take(agent, x, state, generator, explore=True)
+    assert (state.promise.rest, state.promise.owed, state.promise.turn) == (0, 0, 0)
+
+
 def test_a_goal_is_not_the_policys() -> None:
     agent = walker(0.5)
     agent.aim([3.0])
