@@ -97,7 +97,8 @@ def test_plans_that_explore_promise_nothing() -> None:
     state, generator, x = initial(agent, 1), torch.Generator().manual_seed(0), torch.zeros(1, 1)
     for _ in range(5):
         _, state, _ = take(agent, x, state, generator, explore=True)
-    assert (state.promise.rest, state.promise.owed, state.promise.turn) == (0, 0, 0)
+    promise = state.promise
+    assert [u.item() for u in (promise.rest, promise.owed, promise.turn)] == [0, 0, 0]
 
 
 def test_a_goal_is_not_the_policys() -> None:
