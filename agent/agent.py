@@ -47,11 +47,7 @@ class AgentConfig(BaseModel):
         default=0, ge=0, le=100, description="steps of the policy after plans without exploration"
     )
     shortfall: float = Field(
-        default=0,
-        ge=0,
-        le=100,
-        description="share of the spread of values that plans without exploration may owe before "
-        "the policy acts for a while; 0: it never does",
+        default=0, ge=0, le=100, description="see `Promise`: debt, in spreads of values; 0: any"
     )
     policy_turn: int = Field(default=25, ge=1, le=10_000, description="decisions that it acts then")
     noise_correlation: float = Field(
