@@ -121,9 +121,8 @@ class PlanningActor(AgentActor):
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
         if (e := self.exploration) is None:
-            action, state = c.heard(plan, observation, state, goal)
-            promise = c.promised(plan, action, observation, state, noise, goal)
-            return action, replace(state, plan=plan_state, promise=promise), plan
+            action, state = c.settle(plan, observation, state, noise, goal)
+            return action, replace(state, plan=plan_state), plan
         state = state.explore(e.correlation, generator)
         actions = c.planner.actions
         mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)

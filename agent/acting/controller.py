@@ -17,7 +17,6 @@ from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.distance import GoalDistance
 from worldplan.agent.acting.imagination import propose, side_by_side
 from worldplan.agent.acting.objective import LearnedReturn, Objective
-from worldplan.agent.acting.promise import Promise
 from worldplan.agent.learning.compiling import Execution, prepare
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.world_model import Model
@@ -149,8 +148,13 @@ class Controller:
         """() what scores are divided by where plans are for the default, and not for a goal."""
         return self.default.caution if self.default and goal is None else None
 
-    def heard(
-        self, plan: Plan, observation: Tensor, state: ActorState, goal: Tensor | None
+    def settle(
+        self,
+        plan: Plan,
+        observation: Tensor,
+        state: ActorState,
+        noise: ControllerNoise,
+        goal: Tensor | None,
     ) -> tuple[Tensor, ActorState]:
         """What is done on a plan: its action (B, A), or the policy's where plans fell short."""
         returns = self._returns(goal)
@@ -162,25 +166,11 @@ class Controller:
         promise = state.promise.hear(
             -plan.cost, state.plan.fresh, returns.discount, limit, self.policy_turn
         )
-        action = self.follow(observation, state)
-        action = torch.where(promise.turn[:, None] > 0, action, plan.action)
-        return action, replace(state, promise=promise)
-
-    def promised(
-        self,
-        plan: Plan,
-        action: Tensor,
-        observation: Tensor,
-        state: ActorState,
-        noise: ControllerNoise,
-        goal: Tensor | None,
-    ) -> Promise:
-        """What a plan says will be left once an action (B, A) is done in place of its first one."""
-        if self._returns(goal) is None:
-            return state.promise
+        follows = promise.turn[:, None] > 0
+        action = torch.where(follows, self.follow(observation, state), plan.action)
         actions = torch.cat([action[:, None], plan.actions[:, 1:]], 1)
         rest = self._rest(actions, observation, state, noise.plan.latent)
-        return replace(state.promise, rest=rest)
+        return action, replace(state, promise=replace(promise, rest=rest))
 
     def _returns(self, goal: Tensor | None) -> LearnedReturn | None:
         """What plans are for, where the policy acts if they do not keep to it."""

@@ -65,13 +65,12 @@ class Decision(nn.Module):
         plan, plan_state = c.decide(observation, state, noise, c.goal, scale)
         if c.default and scale is not None:
             plan = plan.scaled(scale if c.default.unit is None else scale * c.default.unit)
-        action, state = c.heard(plan, observation, state, c.goal)
-        promise = c.promised(plan, action, observation, state, noise, c.goal)
+        action, state = c.settle(plan, observation, state, noise, c.goal)
         action = action.masked_fill(plan.failed[:, None], torch.nan)
         # False, and made of a draw that most planners do not use: a compiler leaves out what is not
         # used, and all later draws would be others than the agent's.
         fresh = noise.plan.select < 0
-        return action, replace(state, plan=replace(plan_state, fresh=fresh), promise=promise)
+        return action, replace(state, plan=replace(plan_state, fresh=fresh))
 
     def _follow(self, observation: Tensor, state: ActorState) -> tuple[Tensor, ActorState]:
         # The policy's mode: no noise is drawn, and no generator is asked.
