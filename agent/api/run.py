@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from worldplan.agent.api.terminal import Terminal, new_run_dir
+from worldplan.agent.config.overrides import lengthened
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.training import checkpoint
@@ -28,22 +30,21 @@ def go_on(
     console: Terminal,
     listeners: Iterable[Listener] = (),
     *,
+    overrides: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     trust: bool = False,
     env: str | None = None,
 ) -> Trainer:
-    """Resumes a run. `trust` and `env` are as for `trust.require`.
+    """Resumes a run, with its own settings: see `lengthened` for what may be given.
+
+    `trust` and `env` are as for `trust.require`.
 
     Raises:
-        ValueError, FileNotFoundError: it is none, or is not trusted; and as `Trainer`.
+        ValueError, FileNotFoundError: it is none, or not trusted; and as `lengthened`, `Trainer`.
     """
-    return _carry_out(resumed(run_dir, trust, env), run_dir, console, listeners, resume=True)
-
-
-def resumed(run_dir: Path, trust: bool = False, env: str | None = None) -> RunConfig:
-    """The settings of a run that is to be resumed."""
-    config = run_config(run_dir)
+    config = lengthened(run_config(run_dir), overrides, settings)
     require(config.env, run_dir, trust=trust, named=env)
-    return config
+    return _carry_out(config, run_dir, console, listeners, resume=True)
 
 
 def run_config(run_dir: Path) -> RunConfig:

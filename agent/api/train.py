@@ -45,7 +45,7 @@ def train(
             by giving it again, and not by the command. None with `start_from=RUN`: that run's.
         callbacks: one or several, each a `Listener`, an object with some of its methods, or a
             function of an `EvaluationEvent`. Where one returns False, the run ends after that step.
-        resume: a run folder to go on with, with its own settings.
+        resume: a run folder to go on with, with its own settings, but for more `steps` if given.
         trust: for `resume`: makes the run's environment, whatever module it imports.
         quiet: prints nothing.
         settings: those of the command, as `steps=5000`, `planner={"horizon": 5}` or
@@ -73,13 +73,8 @@ def train(
                 base = beginning(Path(start), None if task is None else of_task(task), trust)
             run.begin(resolve(base, settings=settings), console, listeners)
         else:
-            if settings:
-                raise ValueError(
-                    "a resumed run has its own settings; expected no others, got "
-                    + ", ".join(settings)
-                )
             _give_again(task, Path(resume))
-            run.go_on(Path(resume), console, listeners, trust=trust)
+            run.go_on(Path(resume), console, listeners, settings=settings, trust=trust)
     except KeyboardInterrupt as error:
         if not is_interactive() or started.run_dir is None:
             raise

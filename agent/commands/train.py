@@ -28,7 +28,9 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="run folder to resume from its latest checkpoint"),
+        typer.Option(
+            help="run folder to resume from its latest checkpoint, to its end or to steps=N"
+        ),
     ] = None,
     start: Annotated[
         Path | None,
@@ -54,12 +56,13 @@ def train(
             base = beginning(start, None if own else base, trust)
         run.begin(resolve(base, words), console)
         return
-    begins_anew = f"with others, or for more steps: worldplan train --from {resume} KEY=VALUE"
+    begins_anew = f"to begin anew with its weights: worldplan train --from {resume} KEY=VALUE"
     if start is not None:
         raise ValueError(f"expected --resume or --from, got both; {begins_anew}")
-    if given := " ".join([*([] if task is None else [task]), *(overrides or [])]):
+    words = [*([] if task is None else [task]), *(overrides or [])]
+    if others := [word for word in words if not word.startswith("steps=")]:
         raise ValueError(
-            f"--resume takes the settings of the run; expected no others, got {given!r}; "
-            + begins_anew
+            "--resume takes the settings of the run; expected none but more steps, as in "
+            f"steps=100000, got {' '.join(others)!r}; {begins_anew}"
         )
-    run.go_on(resume, console, trust=trust, env=env)
+    run.go_on(resume, console, overrides=words, trust=trust, env=env)

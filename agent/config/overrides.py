@@ -68,6 +68,31 @@ def checked(content: Mapping[str, Any]) -> RunConfig:
         raise ValueError("; ".join(map(_explain, error.errors()))) from error
 
 
+def lengthened(
+    config: RunConfig, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """The settings of a run that goes on: `steps` may be raised, all others are its own.
+
+    Intervals that followed from the steps stay as they are.
+
+    Raises:
+        ValueError: another setting, or fewer steps.
+    """
+    given = [_parse(override) for override in overrides]
+    given += [(_spelt_out(key), _plain(value)) for key, value in dotted(settings or {})]
+    if others := [key for key, _ in given if key != "steps"]:
+        raise ValueError(
+            "a resumed run has its own settings; expected none but more steps, got "
+            + ", ".join(others)
+        )
+    longer = checked({**config.model_dump(), **dict(given)})
+    if longer.steps < config.steps:
+        raise ValueError(
+            f"expected at least the run's {config.steps:,} steps, got {longer.steps:,}"
+        )
+    return longer
+
+
 def setting(config: RunConfig, key: str) -> Any:
     """The value of a setting by its name on the command line; None if none has that name."""
     found: Any = config

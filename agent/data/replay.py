@@ -75,10 +75,11 @@ class Replay:
         Args:
             capacity: Rows of all streams together; an episode takes one more than its transitions.
             resume: Opens the files of an earlier run, for `restore`, instead of replacing them.
+                They are enlarged to a larger capacity.
 
         Raises:
-            ValueError: impossible sizes, or files of a run with other sizes, or cut short.
-            FileNotFoundError: with `resume`, missing files.
+            ValueError: impossible sizes, or files of other spaces or streams, or cut short.
+            FileNotFoundError, OSError: with `resume`, missing files, or a full disk.
         """
         if num_envs < 1 or slack < 0:
             raise ValueError(f"expected num_envs >= 1 and slack >= 0, got {num_envs=}, {slack=}")
@@ -87,14 +88,11 @@ class Replay:
                 f"expected a replay capacity of at least 2 rows for each of {num_envs} streams, "
                 f"got {capacity}; nearest: {2 * num_envs}"
             )
-        self.directory = directory
-        self.num_envs = num_envs
-        self._recency = recency
+        self.directory, self.num_envs, self._recency = directory, num_envs, recency
         self._keep = -(-capacity // num_envs)
-        self._rows = self._keep + slack
-
         record = row_dtype(spec.observation, spec.action)
-        self._storage = Storage(directory, num_envs, self._rows, record, resume)
+        self._storage = Storage(directory, num_envs, self._keep + slack, record, resume)
+        self._rows = self._storage.rows
         self.nbytes, self.flush = self._storage.nbytes, self._storage.flush
         self._data, self._written = self._storage.data, self._storage.written
         self._transition = self._data["transition"]
@@ -214,9 +212,10 @@ class Replay:
 
     def state(self) -> dict[str, Any]:
         """Positions of the streams and a digest of their rows, for a checkpoint, as JSON."""
-        digest = self._storage.digest(np.maximum(self._head - self._keep, 0), self._head)
-        found = {"head": self._head.tolist(), "open": list(self._open), "digest": digest}
-        return {**found, "any_terminated": self._any_terminated}
+        first = np.maximum(self._head - self._keep, 0)
+        found = {"head": self._head.tolist(), "open": list(self._open), "first": first.tolist()}
+        digest = self._storage.digest(first, self._head)
+        return {**found, "digest": digest, "any_terminated": self._any_terminated}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Returns to `state`: rows that were written after it are dropped.
@@ -237,9 +236,10 @@ class Replay:
                 f"the replay's files in {self.directory} end at rows {self._written.tolist()}, "
                 f"before the state's rows {head.tolist()}: they are files of another run"
             )
-        wanted = np.maximum(head - self._keep, 0)
+        first = np.array(state.get("first", np.maximum(head - self._keep, 0)), np.int64)
         if "digest" in state:  # checkpoints of format 1 and 2 have none
-            self._storage.check(state["digest"], wanted, head)
+            self._storage.check(state["digest"], first, head)
+        wanted = np.maximum(first, head - self._keep)  # the replay may have another size now
         self._head = head
         self._open = [bool(is_open) for is_open in state["open"]]
         self._any_terminated = bool(state.get("any_terminated", True))  # it counted always before

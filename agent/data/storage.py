@@ -9,13 +9,16 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from worldplan.agent.data.atomic import written_whole
+
 Ints = npt.NDArray[np.int64]
 _CHUNK = 2**18  # bytes that are reserved at a time in each stream
+_ROWS = 4096  # that are copied at a time
 
 
 class Storage:
@@ -30,18 +33,28 @@ class Storage:
     ) -> None:
         """Makes new files of zeros, or with `resume` opens the existing ones.
 
+        Existing ring buffers of fewer rows are enlarged, and of more rows left as they are.
+
         Raises:
             FileNotFoundError: with `resume`, missing files.
-            ValueError: with `resume`, files of other sizes, or that were cut short.
+            ValueError: with `resume`, files of other records or streams, or that were cut short.
+            OSError: the disk is full.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        self.rows, self.path = rows, directory / "rows.npy"
-        records = _open(self.path, streams * rows, record, resume)
+        self.path = directory / "rows.npy"
         # Shows a resumed run what was overwritten after its checkpoint.
-        written = _open(directory / "written.npy", streams, np.dtype(np.int64), resume)
-        if not resume:
-            written[:] = 0
+        place = directory / "written.npy"
+        if resume:
+            written = _open(place, np.dtype(np.int64), streams)
+            if len(_open(self.path, record)) < streams * rows:
+                _enlarge(self.path, record, written, rows)
+            records = _open(self.path, record)
+            rows = len(records) // streams
+        else:
+            written = _new(place, streams, np.dtype(np.int64))
             written.flush()
+            records = _new(self.path, streams * rows, record)
+        self.rows = rows
         self._files = (records, written)
         self._start = records.offset
         self._reserved = [0] * streams  # rows whose space is taken
@@ -101,19 +114,45 @@ class Storage:
             file.flush()
 
 
-def _open(path: Path, rows: int, dtype: np.dtype[Any], resume: bool) -> np.memmap[Any, Any]:
-    """A memory-mapped .npy of `rows` rows."""
-    if not resume:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(rows,))
+def _new(path: Path, rows: int, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """A memory-mapped .npy of `rows` zeros."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(rows,))
+
+
+def _open(path: Path, dtype: np.dtype[Any], rows: int | None = None) -> np.memmap[Any, Any]:
+    """An existing .npy, of so many rows if they are given."""
     if not path.exists():
         raise FileNotFoundError(f"no replay to resume from: {path} is missing")
     try:
         file = np.lib.format.open_memmap(path, mode="r")  # r+ would lengthen what was cut short
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}") from error
+    rows = len(file) if rows is None else rows
     if file.shape != (rows,) or file.dtype != dtype:
         raise ValueError(
             f"{path}: expected {rows} rows of {dtype}, got {len(file)} of {file.dtype}: resume "
             "with the sizes that the run was started with"
         )
     return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _enlarge(path: Path, record: np.dtype[Any], written: Ints, rows: int) -> None:
+    """Ring buffers of `rows` rows in place of smaller ones, with all that is in them."""
+    with written_whole(path) as draft:
+        start = _new(draft, len(written) * rows, record).offset
+        with draft.open("r+b") as file:  # not mapped: a full disk is an error here
+            _copy(file, start, _open(path, record), written, rows)
+
+
+def _copy(file: BinaryIO, start: int, records: Any, written: Ints, rows: int) -> None:
+    """Writes what smaller ring buffers hold to where it is in those of `rows` rows."""
+    before, size = len(records) // len(written), records.dtype.itemsize
+    # As bytes: a digest is also of those between fields.
+    content = np.asarray(records).view(np.uint8).reshape(len(records), size)
+    for stream, end in enumerate(written.tolist()):
+        at = max(0, end - before)
+        while at < end:
+            stop = min(end, at + _ROWS, (at // rows + 1) * rows)
+            file.seek(start + (stream * rows + at % rows) * size)
+            file.write(content[stream * before + np.arange(at, stop) % before].tobytes())
+            at = stop

@@ -48,6 +48,7 @@ class Resumable(Training):
         self.updates_due = 0.0
         self.evaluation_due = False
         self.clock = {"act": 0.0, "update": 0.0, "env": 0.0, "evaluate": 0.0, "total": 0.0}
+        self.lengthened = False  # since the checkpoint that it goes on from
         self.refused = False  # before its first step: it leaves no folder
         self.unsaved = False  # since the latest checkpoint, of this step:
         self.saved_step = 0
@@ -69,8 +70,17 @@ class Resumable(Training):
         self.replay = self._open_replay(self.run_dir, resume=True)
         if resume:
             self._restore()
+            if self.lengthened:
+                self._lengthen()
         else:
             self.replay.restore(filled)
+
+    def _lengthen(self) -> None:
+        """Makes it a run of more steps, which has no result yet: a later resume knows of them."""
+        (self.run_dir / "result.json").unlink(missing_ok=True)
+        trained.save_config(self.config, self.run_dir)
+        self.began = time.perf_counter() - self.clock["total"]
+        self.write(self.run_dir)
 
     def _take_over(self) -> list[Episode]:
         """Weights of another run, and recorded episodes, that this run is to start with."""
@@ -206,10 +216,12 @@ class Resumable(Training):
                 f"expected at most {c.steps:,} steps and {most:,.0f} updates that are due, got "
                 f"{self.step:,} and {self.updates_due:,.0f}"
             )
+        self.lengthened = c.steps > restore.read_config(state).steps
         self.learner.updates = counters["updates"]
         # Formats 1 and 2 have neither of these.
         self.evaluation_due = state["counters"].get("evaluation_due") is True
-        self.stop = state["stop"] if isinstance(state.get("stop"), str) else None
+        known = isinstance(state.get("stop"), str) and not self.lengthened
+        self.stop = state["stop"] if known else None
         self.clock = restore.read_counters(state["clock"], real=self.clock)
 
     def _open_replay(self, folder: Path, *, resume: bool) -> Replay:

@@ -73,11 +73,16 @@ def test_a_function_trains_and_is_given_again_to_resume(tmp_path: Path) -> None:
     said = run("train", "--resume", tmp_path / "run", code=1)
     assert "expected it again, in Python" in said
     with pytest.raises(ValueError, match="a resumed run has its own settings"):
+        worldplan.train(resume=tmp_path / "run", seed=3)
+    with pytest.raises(ValueError, match=f"at least the run's {FEW['steps']} steps, got 3"):
         worldplan.train(resume=tmp_path / "run", steps=3)
     with pytest.raises(ValueError, match="was made in 'python/brief'"):
         worldplan.train("inverted-pendulum", resume=tmp_path / "run")
     agent = worldplan.train(lambda: brief(), resume=tmp_path / "run", quiet=True)
     assert agent.spec.observation.size == 2
+    more = FEW["steps"] + 20
+    worldplan.train(lambda: brief(), resume=tmp_path / "run", steps=more, quiet=True)
+    assert read(find(tmp_path / "run"))[1]["counters"]["step"] == more
 
 
 @pytest.mark.parametrize(

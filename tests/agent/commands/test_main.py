@@ -50,10 +50,16 @@ def test_train_refuses_to_write_over_a_run(trained: Path) -> None:
     assert f"worldplan train --resume {trained}" in said
 
 
-def test_resume_takes_no_settings(trained: Path) -> None:
-    said = run("train", "--resume", str(trained), "seed=3", code=1)
-    assert "--resume takes the settings of the run" in said
-    assert f"for more steps: worldplan train --from {trained} KEY=VALUE" in said
+def test_resume_takes_no_settings_but_more_steps(trained: Path) -> None:
+    said = run("train", "--resume", str(trained), "steps=70", "seed=3", code=1)
+    assert "--resume takes the settings of the run; expected none but more steps" in said
+    assert "got 'seed=3'" in said
+    assert f"to begin anew with its weights: worldplan train --from {trained} KEY=VALUE" in said
+    said = run("train", "--resume", str(trained), "steps=50", code=1)
+    assert "expected at least the run's 60 steps, got 50" in said
+    said = run("train", "--resume", str(trained), "steps=many", code=1)
+    assert "steps" in said
+    assert "many" in said
     said = run("train", "--resume", str(trained), "--from", str(trained), code=1)
     assert "expected --resume or --from, got both" in said
 

@@ -59,6 +59,46 @@ def test_rows_of_another_run_are_noticed(tmp_path: Path) -> None:
         open_(tmp_path / "a", resume=True).restore(state)
 
 
+@pytest.mark.parametrize("rows", [13, 15, 30, 31, 200])
+def test_ring_buffers_are_enlarged_with_all_that_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(storage, "_ROWS", 3)
+    replay, state = filled(tmp_path)
+    before = replay.sample(np.random.default_rng(0), 64, 0, 1)
+    larger = Replay(tmp_path, SPEC, 2, capacity=2 * rows, slack=8, resume=True)
+    larger.restore(state)
+    assert len(np.load(tmp_path / "rows.npy")) == 2 * (rows + 8)
+    # The slack of the smaller ones can be sampled too: 14 rows, of which three end episodes.
+    assert larger.transitions == 2 * (min(rows, 14) - -(-min(rows, 14) // 5))
+    after = larger.sample(np.random.default_rng(0), 512, 0, 1)
+    seen = {tuple(x) for x in after.observation.flatten(0, 1).tolist()}
+    assert {tuple(x) for x in before.observation.flatten(0, 1).tolist()} <= seen
+    assert np.isin(after.reward, [0.5]).all()
+    larger.begin(0, [7, 7])
+    larger.add(0, [0], 0.5, False, False, [7, 7])
+    again = Replay(tmp_path, SPEC, 2, capacity=2 * rows, slack=8, resume=True)
+    again.restore(larger.state())
+    # One of the old size finds the larger files as they are.
+    open_(tmp_path, resume=True).restore(state)
+    assert len(np.load(tmp_path / "rows.npy")) == 2 * (rows + 8)
+
+
+def test_a_full_disk_leaves_ring_buffers_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    _, state = filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_copy", full)
+        with pytest.raises(OSError, match=r"No space left on device.*rows\.npy"):
+            Replay(tmp_path, SPEC, 2, capacity=40, slack=8, resume=True)
+    open_(tmp_path, resume=True).restore(state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.npy", "written.npy"]
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
 @pytest.mark.parametrize("name", ["rows.npy", "written.npy"])
 def test_a_file_cut_short_is_not_extended(tmp_path: Path, name: str, size: int) -> None:
