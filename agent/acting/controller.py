@@ -128,7 +128,6 @@ class Controller:
                 f"expected one goal, or one for each of {len(observation)}, got {len(goal)}"
             )
         scale = None if objective is not None else self.caution(goal)
-        unit = self.default.unit if self.default and scale is not None else None
         if explore and scale is not None:
             scale = torch.ones_like(scale)  # a tensor too: one compiled decision serves both
         if explain:
@@ -139,14 +138,16 @@ class Controller:
             plan, after = self._plainly(observation, state, noise, goal, scale, objective, explore)
         else:
             plan, after = self._whole(observation, state, noise, goal, scale, None, explore)
-        # The search is in the unit of the heads; what is reported is in that of the rewards.
-        if unit is not None:
-            plan = plan.scaled(unit if scale is None else unit * scale)
-        return plan, after
+        return self.in_rewards(plan, scale), after
 
     def caution(self, goal: Tensor | None) -> Tensor | None:
         """() what scores are divided by where plans are for the default, and not for a goal."""
         return self.default.caution if self.default and goal is None else None
+
+    def in_rewards(self, plan: Plan, scale: Tensor | None) -> Plan:
+        """A plan for the default in the unit of rewards: its search was in the heads' / scale."""
+        unit = self.default.unit if self.default and scale is not None else None
+        return plan if unit is None or scale is None else plan.scaled(unit * scale)
 
     def settle(
         self,

@@ -63,8 +63,7 @@ class Decision(nn.Module):
         noise = c.draw_noise(len(observation), None)
         scale = c.caution(c.goal)
         plan, plan_state = c.decide(observation, state, noise, c.goal, scale)
-        if c.default and scale is not None:
-            plan = plan.scaled(scale if c.default.unit is None else scale * c.default.unit)
+        plan = c.in_rewards(plan, scale)
         action, state = c.settle(plan, observation, state, noise, c.goal)
         action = action.masked_fill(plan.failed[:, None], torch.nan)
         # False, and made of a draw that most planners do not use: a compiler leaves out what is not
