@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worldplan.agent.api.terminal import Terminal, new_run_dir
-from worldplan.agent.config.overrides import lengthened
+from worldplan.agent.config.changes import lengthened
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.training import checkpoint

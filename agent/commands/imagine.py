@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from worldplan.agent.commands.terminal import (
+    Acting,
     ActorOption,
     EnvAgain,
-    Overrides,
     Subject,
     TrustOption,
     actor_name,
@@ -22,7 +22,7 @@ from worldplan.agent.commands.terminal import (
 
 def imagine(
     run: Subject,
-    settings: Overrides = None,
+    settings: Acting = None,
     horizon: Annotated[int, typer.Option(min=1, max=10_000, help="decisions to imagine")] = 50,
     samples: Annotated[
         int | None,

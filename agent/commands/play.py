@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from worldplan.agent.commands.terminal import (
+    Acting,
     ActorOption,
     EnvAgain,
-    Overrides,
     Subject,
     TrustOption,
     actor_name,
@@ -26,7 +26,7 @@ Episodes = Annotated[int, typer.Option(min=1, max=1024, help="number of held-out
 
 def evaluate(
     run: Subject,
-    settings: Overrides = None,
+    settings: Acting = None,
     actor: ActorOption = "planner",
     trust: TrustOption = False,
     env: EnvAgain = None,
@@ -60,13 +60,13 @@ def evaluate(
     sums = result.summary()
     console.evaluation(result, sums)
     if out is not None:
-        write_json(out, {"task": config.task, "actor": actor, **sums})
+        write_json(out, {"task": config.task, "actor": actor, "settings": settings or [], **sums})
         console.print(f"written to {out}")
 
 
 def rollout(
     run: Subject,
-    settings: Overrides = None,
+    settings: Acting = None,
     actor: ActorOption = "planner",
     trust: TrustOption = False,
     env: EnvAgain = None,

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from worldplan.agent.commands.terminal import Overrides, Subject, TrustOption, console, subject
+from worldplan.agent.commands.terminal import Acting, Subject, TrustOption, console, subject
 
 
 def serve(
     run: Subject,
-    settings: Overrides = None,
+    settings: Acting = None,
     rate: Annotated[float, typer.Option(help="decisions a second")] = 50.0,
     host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 7447,
@@ -83,9 +83,10 @@ def export(
         str | None, typer.Option(help="planner or policy; default: planner, of ONNX policy")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="observations in each call")] = 1,
+    settings: Acting = None,
 ) -> None:
     """Write what an agent does to one file that acts without worldplan, and check it."""
-    agent, _ = subject(run, None)
+    agent, _ = subject(run, settings)
     console.print("exporting: a .pt2 file takes minutes")
     found = agent.export(file, actor, batch)
     console.print(f"written to {found}: its actions are those of the agent")

@@ -19,6 +19,14 @@ Overrides = Annotated[
 ]
 
 
+Acting = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="of a run how it is to act: planner.samples=512 ...; of a task all settings",
+        metavar="[KEY=VALUE]",
+    ),
+]
+
 console = Terminal(soft_wrap=True)
 
 
@@ -158,10 +166,7 @@ def subject(
     from worldplan.agent.training.restore import load_with_config, make_agent
 
     if run not in tasks() or Path(run).exists():
-        if settings:
-            given = " ".join(settings)
-            raise ValueError(f"{run} has its own settings; expected no others, got {given!r}")
-        return load_with_config(run, trust=trust, plays=True, env=env)
+        return load_with_config(run, trust=trust, plays=True, env=env, overrides=settings or ())
     if env is not None:
         raise ValueError(f"{run} is a task and has its environment; expected no --env, got {env!r}")
     config = resolve(load_preset(run), settings or [])

@@ -56,13 +56,10 @@ def train(
             base = beginning(start, None if own else base, trust)
         run.begin(resolve(base, words), console)
         return
-    begins_anew = f"to begin anew with its weights: worldplan train --from {resume} KEY=VALUE"
     if start is not None:
-        raise ValueError(f"expected --resume or --from, got both; {begins_anew}")
-    words = [*([] if task is None else [task]), *(overrides or [])]
-    if others := [word for word in words if not word.startswith("steps=")]:
         raise ValueError(
-            "--resume takes the settings of the run; expected none but more steps, as in "
-            f"steps=100000, got {' '.join(others)!r}; {begins_anew}"
+            "expected --resume or --from, got both; to begin anew with its weights: "
+            f"worldplan train --from {resume} KEY=VALUE"
         )
+    words = [*([] if task is None else [task]), *(overrides or [])]
     run.go_on(resume, console, overrides=words, trust=trust, env=env)

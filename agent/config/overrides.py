@@ -43,13 +43,25 @@ def resolve(
         ValueError: an override that is not `key=value`, an unknown key (the nearest one is named),
             a value of the wrong type or out of range.
     """
-    given = [_parse(override) for override in overrides]
-    given += [(_spelt_out(key), _plain(value)) for key, value in dotted(settings or {})]
+    given = read(overrides, settings)
     for size in [value for key, value in given if key == "size"][-1:]:
         base = _merge(base, list(dotted(of_size(str(size)))))
+    if defaults := _of_family(_merge(base, given)):
+        base = _merge(base, list(dotted(defaults)))
+    return put_onto(base, given)
+
+
+def read(
+    overrides: Sequence[str], settings: Mapping[str, Any] | None = None
+) -> list[tuple[str, Any]]:
+    """Names, spelt out, and values of what is given. Raises ValueError as `resolve`."""
+    given = [_parse(override) for override in overrides]
+    return given + [(_spelt_out(key), _plain(value)) for key, value in dotted(settings or {})]
+
+
+def put_onto(base: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> RunConfig:
+    """Base with what `read` returned put onto it. Raises ValueError as `resolve`."""
     content = _merge(base, given)
-    if defaults := _of_family(content):
-        content = _merge(_merge(base, list(dotted(defaults))), given)
     config = checked(content)
     if wrong := next(_switched(content, config.model_dump()), None):
         raise ValueError(f"{wrong}: expected a number, got on or off, yes or no, true or false")
@@ -66,31 +78,6 @@ def checked(content: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(content)
     except ValidationError as error:
         raise ValueError("; ".join(map(_explain, error.errors()))) from error
-
-
-def lengthened(
-    config: RunConfig, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
-) -> RunConfig:
-    """The settings of a run that goes on: `steps` may be raised, all others are its own.
-
-    Intervals that followed from the steps stay as they are.
-
-    Raises:
-        ValueError: another setting, or fewer steps.
-    """
-    given = [_parse(override) for override in overrides]
-    given += [(_spelt_out(key), _plain(value)) for key, value in dotted(settings or {})]
-    if others := [key for key, _ in given if key != "steps"]:
-        raise ValueError(
-            "a resumed run has its own settings; expected none but more steps, got "
-            + ", ".join(others)
-        )
-    longer = checked({**config.model_dump(), **dict(given)})
-    if longer.steps < config.steps:
-        raise ValueError(
-            f"expected at least the run's {config.steps:,} steps, got {longer.steps:,}"
-        )
-    return longer
 
 
 def setting(config: RunConfig, key: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config import memory
+from worldplan.agent.config.changes import acting
 from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.config.saved import read_plain, read_yaml
@@ -71,7 +72,12 @@ def load_weights(agent: Agent, tensors: dict[str, Tensor]) -> None:
 
 
 def load(
-    path: str | Path, *, compiled: bool = False, device: Device = "auto", trust: bool = False
+    path: str | Path,
+    *,
+    compiled: bool = False,
+    device: Device = "auto",
+    trust: bool = False,
+    **settings: Any,
 ) -> TrainedAgent:
     """The agent of a run folder (its latest checkpoint) or of a checkpoint folder.
 
@@ -90,12 +96,15 @@ def load(
             The run's setting compile=off, and a machine without a compiler, leave it as it is.
         trust: its environment may be made, whatever module or file it names: by a simulator, and by
             `evaluate`.
+        settings: how it is to act, in place of its own settings, as `planner={"samples": 512}`;
+            those of `ACTING` in agent/config/changes.py.
 
     Raises:
-        ValueError, FileNotFoundError: not a run, with the runs nearby; a damaged one; or an
-            environment that is not trusted.
+        ValueError, FileNotFoundError: not a run, with the runs nearby; a damaged one; an
+            environment that is not trusted; or a setting that cannot be changed.
     """
-    return load_with_config(path, compiled=compiled, device=device, trust=trust)[0]
+    found = load_with_config(path, compiled=compiled, device=device, trust=trust, settings=settings)
+    return found[0]
 
 
 def load_with_config(
@@ -106,17 +115,21 @@ def load_with_config(
     trust: bool = False,
     plays: bool = False,
     env: str | None = None,
+    overrides: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[TrainedAgent, RunConfig]:
     """As `load`; also returns the run's resolved configuration.
 
     Args:
         plays: the environment is to be made, and must be trusted, whatever the model is.
         env: the environment's id, if the user gave it again; see `trust.require`.
+        overrides, settings: how it is to act, on the command line and from Python; see `acting`.
     """
     found = checkpoint.find(hub.local(path))
     with reading(found):
         tensors, state = checkpoint.read(found)
         config, spec = read_identity(state)
+    config = acting(config, overrides, settings)
     how = config.compile if compiled else "off"
     execution, _ = resolve(how, config.update_precision, config.plan_precision, device)
     if plays or trust or not config.agent.model.learns:  # then the model makes it, to copy it

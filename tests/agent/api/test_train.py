@@ -72,7 +72,7 @@ def test_a_function_trains_and_is_given_again_to_resume(tmp_path: Path) -> None:
     gym.registry.pop("python/brief")  # as in another process
     said = run("train", "--resume", tmp_path / "run", code=1)
     assert "expected it again, in Python" in said
-    with pytest.raises(ValueError, match="a resumed run has its own settings"):
+    with pytest.raises(ValueError, match="a run that goes on has its own settings"):
         worldplan.train(resume=tmp_path / "run", seed=3)
     with pytest.raises(ValueError, match=f"at least the run's {FEW['steps']} steps, got 3"):
         worldplan.train(resume=tmp_path / "run", steps=3)

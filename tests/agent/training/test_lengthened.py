@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from tests.helpers.checkpoints import same
-from worldplan.agent.config.overrides import lengthened, resolve
+from worldplan.agent.config.changes import lengthened
+from worldplan.agent.config.overrides import resolve
 from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.restore import read_config
 from worldplan.agent.training.trainer import Trainer
