@@ -60,7 +60,8 @@ def evaluate(
     sums = result.summary()
     console.evaluation(result, sums)
     if out is not None:
-        write_json(out, {"task": config.task, "actor": actor, "settings": settings or [], **sums})
+        given = {"settings": settings} if settings else {}
+        write_json(out, {"task": config.task, "actor": actor, **given, **sums})
         console.print(f"written to {out}")
 
 
