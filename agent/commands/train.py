@@ -45,21 +45,19 @@ def train(
     from worldplan.agent.api.start import beginning
     from worldplan.agent.config.overrides import resolve
 
-    if resume is None:
-        own = start is not None and env is None and (task is None or "=" in task)
-        if own:  # the other run's task too
-            base: dict[str, Any] = {}
-            words = [*([] if task is None else [task]), *(overrides or [])]
-        else:
-            base, words = task_settings(task, env, overrides)
-        if start is not None:
-            base = beginning(start, None if own else base, trust)
-        run.begin(resolve(base, words), console)
-        return
-    if start is not None:
-        raise ValueError(
-            "expected --resume or --from, got both; to begin anew with its weights: "
-            f"worldplan train --from {resume} KEY=VALUE"
-        )
     words = [*([] if task is None else [task]), *(overrides or [])]
-    run.go_on(resume, console, overrides=words, trust=trust, env=env)
+    if resume is not None:
+        if start is not None:
+            raise ValueError(
+                "expected --resume or --from, got both; to begin anew with its weights: "
+                f"worldplan train --from {resume} KEY=VALUE"
+            )
+        run.go_on(resume, console, overrides=words, trust=trust, env=env)
+        return
+    base: dict[str, Any] = {}
+    own = start is not None and env is None and (task is None or "=" in task)
+    if not own:  # else the other run's task too
+        base, words = task_settings(task, env, overrides)
+    if start is not None:
+        base = beginning(start, None if own else base, trust)
+    run.begin(resolve(base, words), console)

@@ -54,6 +54,8 @@ def _changed(
 ) -> RunConfig:
     """With what is given, of which each is a setting in `may`, or in a group that is in it."""
     given = read(overrides, settings)
+    if not given:
+        return config
     changed = put_onto(plain(config), given)  # first: it names what was misspelt
     if others := [k for k, _ in given if not any(f"{k}.".startswith(f"{m}.") for m in may)]:
         raise ValueError(
