@@ -112,7 +112,9 @@ class PolicyLag:
     """Notices, once, that the policy alone is far worse than the planner.
 
     Far is less than a third of what the planner's return has gained on the lowest return of any
-    evaluation. It says nothing before step `after`: early on, values have not been learned.
+    evaluation, and a tenth of that return: a run whose first evaluation is nearly the best has
+    gained next to nothing. It says nothing before step `after`: early on, values have not been
+    learned.
 
     Args:
         remedies: what may help, in the words of the command line.
@@ -126,6 +128,7 @@ class PolicyLag:
         """One line that says what to do, or None, after an evaluation with these mean returns."""
         self.worst = min(self.worst, planner, policy)
         lags = policy - self.worst < (planner - self.worst) / 3
+        lags &= planner - policy > 0.1 * max(abs(planner), abs(policy))
         if self.told or not lags or step < self.after:
             return None
         self.told = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.run import RunConfig
@@ -46,6 +47,13 @@ class HeldOut:
             means = (float(e.returns.mean()) for e in (event.planner, event.policy))
             if text := self.lag.notice(event.step, *means):
                 warning(text)
+
+    def recall(self, curve: Iterable[Mapping[str, float]]) -> None:
+        """Takes note of a resumed run's earlier evaluations, rows of its learning curve."""
+        for row in curve:
+            means = row.get("return", math.nan), row.get("policy_return", math.nan)
+            if not any(map(math.isnan, means)):
+                self.lag.notice(int(row["step"]), *means)
 
     def final(self) -> Evaluation:
         """More episodes, for the result."""

@@ -155,6 +155,14 @@ def test_a_policy_that_lags_is_told_once() -> None:
     assert lag.notice(30, 100.0, -1.0) is None
 
 
+def test_a_policy_that_is_nearly_as_good_does_not_lag() -> None:
+    lag = PolicyLag(20, ["more steps"])
+    assert lag.notice(20, 964.0, 960.0) is None  # nothing was gained on the lowest return yet
+    assert lag.notice(25, 964.0, 950.0) is None  # the policy's is the lowest, by little
+    assert lag.notice(30, -4.0, -4.3) is None
+    assert lag.notice(35, 964.0, 0.0) is not None
+
+
 def test_diagnosis_of_a_collapsed_encoder_warns() -> None:
     class Same(World):
         def encode(self, x: Tensor) -> Tensor:

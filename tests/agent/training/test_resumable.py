@@ -52,6 +52,15 @@ def test_a_hanging_step_is_left_and_the_run_saved(
     assert resumed.learner.updates == resumed.step == 120
 
 
+def test_a_resumed_run_remembers_its_evaluations(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    make(toy, small, tmp_path).run()
+    rows = read_curve(tmp_path / "curve.csv")
+    lag = make(toy, small, tmp_path, resume=True).held_out.lag
+    assert lag.worst == min(r[k] for r in rows for k in ("return", "policy_return"))
+
+
 def test_a_hanging_evaluation_is_left_and_made_up_for(
     bad: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
