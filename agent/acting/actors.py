@@ -124,9 +124,8 @@ class PlanningActor(AgentActor):
             action, state = c.settle(plan, observation, state, noise, goal)
             return action, replace(state, plan=plan_state), plan
         state = state.explore(e.correlation, generator)
-        actions = c.planner.actions
-        mean, std = actions.widen(plan_state.mean[:, 0], plan.std[:, 0], e.min_std)
-        action = actions.explore(plan.action, mean, std, state.noise)
+        mean, std = plan_state.mean[:, 0], plan.std[:, 0]
+        action = c.planner.actions.explore(plan.action, mean, std, e.min_std, state.noise)
         return action, replace(state, plan=plan_state), plan
 
 

@@ -22,6 +22,7 @@ from worldplan.agent.config.run import RunConfig
 from worldplan.agent.data.atomic import write_json
 from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
+from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.training.collectors.crew import Crew
 from worldplan.agent.training.collectors.player import Here, Player, explorer
 from worldplan.agent.training.curve import CURVES, read_curve
@@ -255,6 +256,12 @@ class Trainer(Resumable):
                 with self.busy(f"seems solved: confirms it on {_episodes(c.final_episodes)}"):
                     self.result = self.held_out.final()
                 solved = self.result.returns.min() >= c.solved
+                if not solved:
+                    least = shown(float(self.result.returns.min()))
+                    self.console.print(
+                        f"not solved yet: of {len(self.result.returns)} held-out episodes one "
+                        f"returns {least}, expected {shown(c.solved)} of each"
+                    )
         self.evaluation_due = False
         self.stop = "solved" if solved else self.stop
         self.clock["evaluate"] += time.perf_counter() - began

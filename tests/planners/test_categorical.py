@@ -38,7 +38,8 @@ def test_choices_are_drawn_as_often_as_they_are_probable(of: str) -> None:
     if of == "draw":
         drawn = space.executable(space.draw(p, p, noise))
     elif of == "explore":
-        drawn = space.explore(space.executable(p), p, p, noise)
+        drawn = space.explore(space.executable(p), p, p, 0.5, noise)
+        p = 0.8 * p + 0.2 * torch.cat([torch.full((n,), 1 / n) for n in CHOICES])
     elif of == "sample":
         drawn, _ = space.sample(p.log(), noise, (-5.0, 1.0))
         uniform = torch.cat([torch.full((n,), 1 / n) for n in CHOICES])

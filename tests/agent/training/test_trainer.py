@@ -23,7 +23,7 @@ from worldplan.agent import load
 from worldplan.agent.config.overrides import resolve
 from worldplan.agent.config.presets import of_environment
 from worldplan.agent.data.seeds import held_out_seeds, training_seed
-from worldplan.agent.evaluation.evaluate import evaluate
+from worldplan.agent.evaluation.evaluate import Evaluation, evaluate
 from worldplan.agent.training import base
 from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.curve import read_curve
@@ -158,6 +158,28 @@ def test_it_stops_when_solved(toy: dict[str, Any], small: list[str], tmp_path: P
     assert t.stop == "solved"
     assert t.step == 48  # the first evaluation after the random start
     assert json.loads((tmp_path / "result.json").read_text())["solved"] is True
+
+
+def test_a_few_good_episodes_do_not_solve_it(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    said = io.StringIO()
+    config = resolve(toy, [*small, "solved=-1000"])
+    t = Trainer(config, tmp_path, Console(file=said, width=200))
+    more, returns = t.held_out.final, []
+
+    def one_fails() -> Evaluation:
+        found = more()
+        found.returns[-1] = -2000
+        returns.append(found.returns)
+        return found
+
+    t.held_out.final = one_fails  # type: ignore[method-assign]
+    t.run()
+    assert t.stop is None
+    assert t.step == config.steps
+    told = f"of {len(returns[0])} held-out episodes one returns -2000.0, expected -1000.0 of each"
+    assert said.getvalue().count(told) == len(read_curve(tmp_path / "curve.csv"))
 
 
 def test_updates_per_step(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
