@@ -251,22 +251,26 @@ class Trainer(Resumable):
         with self.signals.interruptible(), self.busy(f"evaluates on {_episodes(c.eval_episodes)}"):
             heads = self.diagnose_heads(self.step) if self.agent.has_policy else {}
             event = self.held_out.evaluate(self.step, heads)
-            solved = c.solved is not None and event.planner.returns.min() >= c.solved
-            if solved:  # a few good episodes may be chance: the final evaluation must agree
-                with self.busy(f"seems solved: confirms it on {_episodes(c.final_episodes)}"):
-                    self.result = self.held_out.final()
-                solved = self.result.returns.min() >= c.solved
-                if not solved:
-                    least = shown(float(self.result.returns.min()))
-                    self.console.print(
-                        f"not solved yet: of {len(self.result.returns)} held-out episodes one "
-                        f"returns {least}, expected {shown(c.solved)} of each"
-                    )
+            least = float(event.planner.returns.min())
+            solved = c.solved is not None and least >= c.solved and self._confirm(c.solved)
         self.evaluation_due = False
         self.stop = "solved" if solved else self.stop
         self.clock["evaluate"] += time.perf_counter() - began
         self.held_out.warn(event, self.listeners.on_warning)
         self.listeners.on_evaluation(event)
+
+    def _confirm(self, goal: float) -> bool:
+        """Whether more episodes return the goal, each of them: a few may by chance."""
+        with self.busy(f"seems solved: confirms it on {_episodes(self.config.final_episodes)}"):
+            self.result = self.held_out.final()
+        returns = self.result.returns
+        if returns.min() >= goal:
+            return True
+        self.console.print(
+            f"not solved yet: of {len(returns)} held-out episodes one returns "
+            f"{shown(float(returns.min()))}, expected {shown(goal)} of each"
+        )
+        return False
 
     def _finish(self) -> Evaluation:
         """Makes the final evaluation, on more episodes, and writes `result.json`."""
