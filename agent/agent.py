@@ -54,7 +54,7 @@ class AgentConfig(BaseModel):
         default=0.0, ge=0, lt=1, description="of exploration noise from step to step; 0: white"
     )
     noise_min_std: float = Field(
-        default=0.2, ge=0, le=2, description="least of exploration noise; its square for choices"
+        default=0.2, ge=0, le=2, description="least std of noise; squared: share of random choices"
     )
     sample_elite: bool = Field(
         default=False, description="in training cem, icem, mppi act by an elite drawn by its weight"

@@ -141,8 +141,8 @@ class Categorical:
         """Draws from the search distribution, beside which a uniform one has the weight least².
 
         So 4% of choices are random at 0.2: least² is the noise's variance among numbers too, as a
-        share of the most that there is in [-1, 1]. Where 17% were, a lander hardly ever came to
-        rest, and seeds of CartPole failed (docs/experiments.md, sixteenth round).
+        share of the most that there is in [-1, 1]. Where 17% were, one of three seeds of CartPole
+        failed (docs/experiments.md, sixteenth round).
         """
         return self.executable(self.draw(self._beside_uniform(mean, least**2), std, noise))
 
