@@ -25,7 +25,7 @@ from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
 from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.training.collectors.crew import Crew
 from worldplan.agent.training.collectors.player import Here, Player, explorer
-from worldplan.agent.training.curve import CURVES, read_curve
+from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
     CheckpointEvent,
@@ -90,7 +90,7 @@ class Trainer(Resumable):
         self.lengths = np.zeros(config.streams, np.int64)
         self.result: Evaluation | None = None
         self.start(resume)
-        if self.step and (curve := run_dir / CURVES[0]).is_file():
+        if self.step and (curve := run_dir / "curve.csv").is_file():
             self.held_out.recall(read_curve(curve))
         size = sum(p.numel() for p in self.learner.parameters)
         disk = f"{self.replay.nbytes / 2**20:,.1f} MiB on disk in {run_dir / 'replay'}"
