@@ -13,6 +13,7 @@ from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.events import Listener
+from worldplan.agent.training.listeners.best import FOLDER
 from worldplan.agent.training.restore import read_config
 from worldplan.agent.training.trainer import Trainer
 from worldplan.agent.training.trust import require
@@ -91,11 +92,13 @@ def _carry_out(
     console.print(f"{why} after {trainer.step:,} steps and {minutes:.1f} minutes")
     for name, path in (
         ("checkpoint", run_dir / "checkpoints"),
+        ("best agent", run_dir / FOLDER),
         ("learning curve", run_dir / "curve.png"),
         ("its figures", run_dir / "curve.csv"),
         ("result", run_dir / "result.json"),
     ):
-        console.print(f"  {name:15} {path}")
+        if path.exists():  # a short run has no evaluation but the last
+            console.print(f"  {name:15} {path}")
     console.print(f"  {'TensorBoard':15} tensorboard --logdir {run_dir / 'logs'}")
     if not is_given(config.env.id):
         console.print(f"  {'film it':15} worldplan rollout {run_dir} --video out.mp4")

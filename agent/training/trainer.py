@@ -35,6 +35,7 @@ from worldplan.agent.training.events import (
     UpdateEvent,
 )
 from worldplan.agent.training.held_out import HeldOut
+from worldplan.agent.training.listeners.best import BestAgent
 from worldplan.agent.training.listeners.curves import CurveFiles
 from worldplan.agent.training.listeners.films import Films
 from worldplan.agent.training.listeners.loggers import LOGGERS
@@ -51,7 +52,8 @@ _SHORT, _USUAL = 0.015, 0.03
 class Trainer(Resumable):
     """One training run. `resume` continues it from the latest checkpoint of its folder.
 
-    In addition to the given listeners there are a progress line, CSV files and TensorBoard.
+    In addition to the given listeners there are a progress line, CSV files, TensorBoard, and one
+    that keeps the best agent.
 
     Raises:
         BlockingIOError: another process works on this run.
@@ -72,7 +74,7 @@ class Trainer(Resumable):
             run_folder.hold(run_dir)
         self.env = make_vector(config.env, config.num_envs)  # collectors have their own
         config.agent.learner.check(self.env.spec)
-        own: list[Listener] = [CurveFiles(run_dir), ProgressLine(console)]
+        own: list[Listener] = [CurveFiles(run_dir), BestAgent(), ProgressLine(console)]
         own += [Films(config.env)] if config.video else []  # before TensorBoard, which shows them
         own += [TensorBoard(run_dir)]
         own += [] if config.log == "files" else [LOGGERS[config.log]()]
