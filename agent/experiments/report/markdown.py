@@ -21,64 +21,65 @@ FRAMES = (25_000, 50_000, 100_000)  # at which systems are compared
 def results(groups: Sequence[Group], frames: Sequence[int] = FRAMES) -> Iterator[str]:
     """A row a task: mean over seeds at some frames, beside the best published figure there.
 
-    The last row is the mean over the tasks of the DeepMind Control Suite, where it is known of
-    more than one, beside the best mean that one published system has over the same tasks.
+    Where not all seeds were that far, the number of those that were stands beside. The last row is
+    the mean over the tasks of the DeepMind Control Suite, where it is known of more than one,
+    beside the best mean that one published system has over the same tasks, and the number of seeds
+    of the task that has the fewest.
     """
-    frames = [at for at in frames if any(not math.isnan(_at(g, at)) for g in groups)]
+    frames = [at for at in frames if any(_known(g, at) for g in groups)]
     yield _row("task", "seeds", *(f"{at // 1000}k" for at in frames), "final", "policy alone")
     yield _row(*["---"] * (len(frames) + 4))
     for g in groups:
         cells = []
         for at in frames:
-            known = {
+            published = {
                 m: points[at] for m, points in PUBLISHED.get(g.task, {}).items() if at in points
             }
-            cells.append(_beside(_at(g, at), known))
+            cells.append(_cell(_known(g, at), len(g.runs), published))
         name = f"{g.task} {g.label}".strip()
         seeds = ", ".join(str(run.seed) for run in g.runs)
         yield _row(name, seeds, *cells, _final(g), _share(g))
     suite = [g for g in groups if g.runs[0].of_suite]
     if len(suite) > 1 and len({g.task for g in suite}) == len(suite):
+        most = max(len(g.runs) for g in suite)
         cells = []
         for at in frames:
             systems = set.intersection(
                 *({m for m, p in PUBLISHED.get(g.task, {}).items() if at in p} for g in suite)
             )
-            means = {m: np.mean([PUBLISHED[g.task][m][at] for g in suite]) for m in systems}
-            cells.append(_beside(float(np.mean([_at(g, at) for g in suite])), means))
+            means = {m: float(np.mean([PUBLISHED[g.task][m][at] for g in suite])) for m in systems}
+            found = [_known(g, at) for g in suite]
+            fewest = min(map(len, found))
+            mean = [float(np.mean([np.mean(values) for values in found]))] if fewest else []
+            cells.append(_cell(mean * fewest, most, means))
         yield _row(f"mean of {len(suite)} dm_control tasks", "", *cells, "", "")
 
 
 def settings(runs: Sequence[RunCurve], at: int) -> Iterator[str]:
-    """A row for each way to differ from the preset, a column for each task; returns at frames.
+    """A row for each way of a task to differ from its preset: mean return at frames.
 
-    Of the preset itself, the seeds that other settings were run with. In brackets the policy
-    alone, as a share of the planner's return at the run's end, and the number of seeds where there
-    are more than one.
+    Those of a task are sorted by what they return. Of the preset itself there are the seeds that
+    other settings were run with. Beside it the policy alone, as a share of the planner's return at
+    the run's end, and the number of seeds.
     """
     presets = {task: _flat(load_preset(task)) for task in {run.task for run in runs}}
-    by_setting: dict[str, dict[str, list[RunCurve]]] = {"": {}}
+    by_task: dict[str, dict[str, list[RunCurve]]] = {}
     for run in runs:
-        there = by_setting.setdefault(_difference(run.settings, presets[run.task]), {})
-        there.setdefault(run.task, []).append(run)
-    plain = by_setting.pop("")
-    tried = {
-        (run.task, run.seed) for tasks in by_setting.values() for g in tasks.values() for run in g
-    }
-    tasks = sorted({task for task, _ in tried})
-    by_setting = {
-        "": {task: [r for r in plain.get(task, []) if (task, r.seed) in tried] for task in tasks}
-    } | by_setting
-    yield _row(f"return at {at // 1000}k frames", *tasks)
-    yield _row(*["---"] * (len(tasks) + 1))
-    for label, there in sorted(by_setting.items()):
-        cells = []
-        for task in tasks:
-            g = Group(task, label, there.get(task, []))
-            value = _at(g, at)
-            more = [_share(g), *([f"{len(g.runs)} seeds"] if len(g.runs) > 1 else [])]
-            cells.append("" if math.isnan(value) else f"{_number(value)} ({', '.join(more)})")
-        yield _row(f"`{label}`" if label else "the preset", *cells)
+        label = _difference(run.settings, presets[run.task])
+        by_task.setdefault(run.task, {}).setdefault(label, []).append(run)
+    yield _row("task", "setting", f"{at // 1000}k frames", "policy alone", "seeds")
+    yield _row(*["---"] * 5)
+    for task, by_setting in sorted(by_task.items()):
+        seeds = {run.seed for label, found in by_setting.items() if label for run in found}
+        plain = [run for run in by_setting.pop("", []) if run.seed in seeds]
+        found = [Group(task, label, tried) for label, tried in by_setting.items()]
+        rows = [(g, values) for g in found if (values := _known(g, at))]
+        rows.sort(key=lambda row: -float(np.mean(row[1])))
+        the_preset = Group(task, "", plain)
+        for g, values in [(the_preset, _known(the_preset, at)), *rows] if rows else []:
+            label = f"`{g.label}`" if g.label else "the preset"
+            mean = _number(float(np.mean(values))) if values else ""
+            yield _row(task, label, mean, _share(g), str(len(g.runs)))
 
 
 def _difference(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> str:
@@ -95,19 +96,24 @@ def _flat(preset: Mapping[str, Any]) -> dict[str, Any]:
     return dict(dotted(plain(resolve(preset))))
 
 
-def _at(g: Group, frames: int) -> float:
-    """Mean return of the group at frames; NaN where a run was not that far, or there is none."""
-    values = [float(run.at(np.array([float(frames)]))[0]) for run in g.runs]
-    return float(np.mean(values)) if values else math.nan
+def _known(g: Group, frames: int) -> list[float]:
+    """Returns at frames of the group's runs that were that far."""
+    values = (float(run.at(np.array([float(frames)]))[0]) for run in g.runs)
+    return [value for value in values if not math.isnan(value)]
 
 
-def _beside(value: float, published: Mapping[str, Any]) -> str:
-    if math.isnan(value):
+def _cell(values: Sequence[float], seeds: int, published: Mapping[str, float]) -> str:
+    """Their mean; in brackets the best published, and their number if it is less than `seeds`."""
+    if not values:
         return ""
-    if not published:
-        return _number(value)
-    best = max(published, key=lambda method: published[method])
-    return f"{_number(value)} ({published[best]:.4g} {best})"
+    beside = []
+    if published:
+        best = max(published, key=lambda method: published[method])
+        beside.append(f"{published[best]:.4g} {best}")
+    if len(values) < seeds:
+        beside.append(f"{len(values)} seed{'s' if len(values) > 1 else ''}")
+    mean = _number(float(np.mean(values)))
+    return f"{mean} ({'; '.join(beside)})" if beside else mean
 
 
 def _final(g: Group) -> str:

@@ -21,8 +21,18 @@ def test_each_task_beside_the_best_published_figure(tmp_path: Path) -> None:
         "| cheetah-run | 0, 1 | 350 (292 FOG) |  | 300, 400 | 25% |",
         "| walker-walk | 0 | 800 (764 FOG) | 900 (960 TD-MPC2) | 900 | 25% |",
         # FOG alone is published at 25k frames of both: (292 + 764) / 2.
-        "| mean of 2 dm_control tasks |  | 575 (528 FOG) |  |  |  |",
+        "| mean of 2 dm_control tasks |  | 575 (528 FOG; 1 seed) |  |  |  |",
     ]
+
+
+def test_where_fewer_seeds_are_known_their_number_stands_beside(tmp_path: Path) -> None:
+    for seed, further in ((0, {25_000: 600}), (1, {})):
+        write_run(tmp_path, "cheetah-run", seed, {5_000: 0, 12_500: 300 + seed, **further})
+    write_run(tmp_path, "walker-walk", 0, {12_500: 800, 25_000: 900})
+    rows = list(results(group(find_runs([tmp_path]))))
+    assert rows[2].startswith("| cheetah-run | 0, 1 | 300 (292 FOG) | 600 (464 DR.Q; 1 seed) |")
+    assert rows[3].startswith("| walker-walk | 0 | 800 (764 FOG) | 900 (960 TD-MPC2) |")
+    assert rows[4].startswith("| mean of 2 dm_control tasks |  | 550 (528 FOG; 1 seed) | 750 (")
 
 
 def test_what_a_run_has_other_than_its_preset(tmp_path: Path) -> None:
@@ -32,12 +42,17 @@ def test_what_a_run_has_other_than_its_preset(tmp_path: Path) -> None:
     for seed in (0, 2):
         write_run(tmp_path, "hopper", seed, {12_500: 1000 + 8 * seed}, env=hopper, proposals=7)
     write_run(tmp_path, "walker2d", 0, {12_500: 50}, env=walker, proposals=7)
+    write_run(tmp_path, "hopper", 0, {12_500: 2000}, env=hopper, discount=0.9)
+    write_run(tmp_path, "hopper", 0, {10_000: 2000}, env=hopper, discount=0.8)  # not that far
     write_run(tmp_path, "reacher", 0, {12_500: -5}, env=reacher)
     assert list(settings(find_runs([tmp_path]), 25_000)) == [
-        "| return at 25k frames | hopper | walker2d |",
-        "| --- | --- | --- |",
-        "| the preset | 1,500 (25%) |  |",
-        "| `proposals=7` | 1,008 (25%, 2 seeds) | 50 (25%) |",
+        "| task | setting | 25k frames | policy alone | seeds |",
+        "| --- | --- | --- | --- | --- |",
+        "| hopper | the preset | 1,500 | 25% | 1 |",
+        "| hopper | `discount=0.9` | 2,000 | 25% | 1 |",
+        "| hopper | `proposals=7` | 1,008 | 25% | 2 |",
+        "| walker2d | the preset |  | - | 0 |",
+        "| walker2d | `proposals=7` | 50 | 25% | 1 |",
     ]
 
 
