@@ -40,9 +40,7 @@ class AgentConfig(BaseModel):
 
     discount: float = Field(default=0.99, gt=0, lt=1, description="per decision")
     proposals: int = Field(default=16, ge=0, le=10_000, description="the policy's plans")
-    terminal_value: bool = Field(
-        default=True, description="the policy's value follows a plan's rewards; false: nothing does"
-    )
+    terminal_value: bool = Field(default=True, description="plans end in the policy's value")
     value_depths: int = Field(
         default=0, ge=0, le=100, description="steps of the policy after plans without exploration"
     )
@@ -56,6 +54,7 @@ class AgentConfig(BaseModel):
     noise_min_std: float = Field(
         default=0.2, ge=0, le=2, description="least std of noise; squared: share of random choices"
     )
+    greedy_episodes: float = Field(default=0, ge=0, le=1, description="share without any noise")
     sample_elite: bool = Field(
         default=False, description="in training cem, icem, mppi act by an elite drawn by its weight"
     )
@@ -151,7 +150,8 @@ class Agent:
             ValueError: no such actor, or a policy where none was learned.
         """
         c = self.config
-        exploration = Exploration(c.noise_min_std, c.noise_correlation) if explore else None
+        how = Exploration(c.noise_min_std, c.noise_correlation, c.greedy_episodes)
+        exploration = how if explore else None
         actor = make_actor(name, self.controller, exploration, explain)
         if name == "policy" and self.heads and not self.has_policy:
             raise ValueError(

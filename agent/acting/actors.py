@@ -59,6 +59,7 @@ class AgentActor(ABC):
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),
+            torch.zeros(batch, dtype=torch.bool, device=device),
             Promise.initial(batch, device),
         )
 
@@ -82,15 +83,21 @@ class AgentActor(ABC):
 
 @dataclass(frozen=True)
 class Exploration:
-    """Noise as wide as the plan is unsure, but at least `min_std`.
+    """Noise as wide as the plan is unsure, but at least `min_std`, in all but greedy episodes.
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
     the same reason the controller may sample the plan from the elites: see `sample_elite` there.
+
+    Noise hides where plans lead without it: a lander whose engines fire at random never comes to
+    rest, and one that does not is all that an evaluation sees. So a share of episodes may have
+    none, as of Ape-X's actors each explores as much as its number says (Horgan et al. 2018,
+    https://arxiv.org/abs/1803.00933).
     """
 
     min_std: float
     correlation: float  # from decision to decision
+    greedy: float  # share of episodes without it
 
 
 class PlanningActor(AgentActor):
@@ -123,9 +130,10 @@ class PlanningActor(AgentActor):
         if (e := self.exploration) is None:
             action, state = c.settle(plan, observation, state, noise, goal)
             return action, replace(state, plan=plan_state), plan
-        state = state.explore(e.correlation, generator)
+        state = state.explore(e.correlation, generator, e.greedy)
         mean, std = plan_state.mean[:, 0], plan.std[:, 0]
         action = c.planner.actions.explore(plan.action, mean, std, e.min_std, state.noise)
+        action = torch.where(state.greedy[:, None], plan.action, action)
         return action, replace(state, plan=plan_state), plan
 
 

@@ -56,6 +56,7 @@ def rollout(
     generator: torch.Generator,
     *,
     again: bool = False,
+    longest: int | None = None,
 ) -> Iterator[Reset | Step]:
     """Plays one episode in each environment, or with `again` one after the other without end.
 
@@ -64,16 +65,25 @@ def rollout(
     Args:
         seeds: of resets, taken one by one as episodes begin.
         generator: of what the actor draws, on its device.
+        longest: decisions after which an episode is cut, as by a time limit.
 
     Raises:
         EnvironmentFault: the simulation broke.
-        ValueError: an agent acts, and was trained in another environment.
+        ValueError: an agent acts, and was trained in another environment; or episodes cannot be
+            cut there.
     """
+    if longest is not None and not env.restarts:
+        raise ValueError(
+            f"a batch of {env.spec.id} that resets itself cannot be told where an episode ends: "
+            f"expected train_max_steps=null or a vector environment of autoreset mode DISABLED, "
+            f"got {longest}"
+        )
     if isinstance(actor, AgentActor):
         actor.controller.model.spec.check_same(env.spec)
     numbers, batch = iter(seeds), env.num_envs
     state = actor.initial(batch)
     active = waits = np.ones(batch, np.bool_)  # waits for its next episode
+    lengths = np.zeros(batch, np.int64)
     while active.any():
         begins = waits if waits.all() else waits & env.ready
         if begins.any():
@@ -88,6 +98,9 @@ def rollout(
         t1 = time.perf_counter()
         acts = active & (begins | ~waits)
         observation, reward, terminated, truncated = env.step(chosen, acts)
+        lengths = np.where(begins, 0, lengths) + acts
+        if longest is not None:
+            truncated = truncated | (acts & ~terminated & (lengths >= longest))
         spent = t1 - t0, time.perf_counter() - t1
         step = Step(acts, chosen, observation, reward, terminated, truncated, plan, *spent)
         yield step

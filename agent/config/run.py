@@ -62,6 +62,11 @@ class RunConfig(BaseModel):
         description="decisions after which a held-out episode is cut; default: the environment's "
         "time limit, or 1000 if it has none",
     )
+    train_max_steps: Steps | None = Field(
+        default=None,
+        description="decisions after which an episode that is learned from is cut, so that there "
+        "are more of them, with more starts and goals",
+    )
     checkpoint_interval: Steps = Field(
         default=0,
         description="decisions between checkpoints, at the end of an episode; default: steps / 10. "

@@ -84,7 +84,8 @@ class Trainer(Resumable):
         # Training begins with random actions, unless something is known.
         random = 0 if config.start_from else config.seed_steps
         self.actor = explorer(self.agent, lambda: self.step < random)
-        self.player: Player = Here(self.actor, self.env, self._seeds(), self.acting)
+        who = self.actor, self.env, self._seeds(), self.acting
+        self.player: Player = Here(*who, config.train_max_steps)
         if config.collectors:
             updates, warn = (lambda: self.learner.updates), self.listeners.on_warning
             self.player = Crew(self.agent, updates, self.actor.first_acts, self._number, warn)

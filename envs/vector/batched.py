@@ -62,6 +62,10 @@ class BatchedVectorEnv(VectorEnv):
             return ~self._over | self._begun
         return super().ready
 
+    @property
+    def restarts(self) -> bool:
+        return self._mode is AutoresetMode.DISABLED or self.num_envs == 1
+
     def goals(self) -> None:
         return None
 

@@ -51,6 +51,11 @@ class VectorEnv(ABC):
         """
         return np.ones(self.num_envs, np.bool_)
 
+    @property
+    def restarts(self) -> bool:
+        """Whether an episode may begin where the last one has not ended."""
+        return True
+
     def reset(self, seeds: Seeds, mask: Mask | None = None) -> Array:
         """Starts new episodes where `mask` (B,) is true; by default everywhere.
 

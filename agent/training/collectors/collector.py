@@ -64,7 +64,8 @@ class Collector:
         env = made(partial(make_vector, run.env, 1), run.env.id, known)
         acting, seeds = collector_seeds(run.seed, number)
         actor = explorer(self._agent, lambda: self._random)
-        return rollout(actor, env, seeds, self._agent.generator(acting), again=True)
+        who = actor, env, seeds, self._agent.generator(acting)
+        return rollout(*who, again=True, longest=run.train_max_steps)
 
 
 def _light(event: Reset | Step) -> Reset | Step:

@@ -54,14 +54,17 @@ class Here:
         env: VectorEnv,
         seeds: Iterable[int],
         generator: torch.Generator,
+        longest: int | None,
     ) -> None:
         self.actor, self.env, self.seeds, self.generator = actor, env, seeds, generator
+        self.longest = longest
 
     def start(self) -> None:
         """The environments are made."""
 
     def events(self) -> Iterator[Reset | Step]:
-        return rollout(self.actor, self.env, self.seeds, self.generator, again=True)
+        who = self.actor, self.env, self.seeds, self.generator
+        return rollout(*who, again=True, longest=self.longest)
 
     def pauses(self, event: Step) -> bool:
         return bool(event.done[0])

@@ -1,0 +1,103 @@
+"""Episodes that are cut in training, and episodes in which nothing is explored."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from tests.helpers.acting import initial, take
+from tests.helpers.acting_agents import agent
+from worldplan.agent.acting.agentless import UniformActor
+from worldplan.agent.acting.rollout import Step, rollout
+from worldplan.agent.acting.spaces import action_space
+from worldplan.agent.agent import Agent
+from worldplan.agent.config.overrides import resolve
+from worldplan.agent.training.curve import read_curve
+from worldplan.agent.training.trainer import Trainer
+from worldplan.envs import EnvConfig, VectorEnv, make_vector
+
+BATCH = "simulators.batched_envs:ToyBatch-v0"
+
+
+def steps(env: VectorEnv, longest: int | None, decisions: int = 60) -> list[Step]:
+    actor = UniformActor(action_space(env.spec.action))
+    generator = torch.Generator().manual_seed(0)
+    events = rollout(actor, env, itertools.count(), generator, again=True, longest=longest)
+    found = (event for event in events if isinstance(event, Step))
+    return list(itertools.islice(found, decisions))
+
+
+@pytest.mark.parametrize("own", [4, 9])  # the environment's own limit, below it and above
+def test_an_episode_is_cut_where_it_has_not_ended_before(own: int) -> None:
+    env = make_vector(EnvConfig(id="toy_envs:ToyPoint-v0", kwargs={"limit": own}), 3)
+    lengths, length = [], np.zeros(3, int)
+    for step in steps(env, 6):
+        length += step.active
+        lengths += length[step.done].tolist()
+        assert (step.truncated | step.terminated)[length >= 6].all()
+        assert not (step.truncated & step.terminated & (length == 6)).any()
+        length[step.done] = 0
+    assert max(lengths) == min(own, 6)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_what_resets_itself_cannot_be_cut_unless_it_is_alone(mode: str) -> None:
+    config = EnvConfig(id=BATCH, kwargs={"mode": mode})
+    assert max(step.done.any() for step in steps(make_vector(config, 1), 3))
+    with pytest.raises(ValueError, match=r"expected train_max_steps=null .* got 3"):
+        steps(make_vector(config, 3), 3)
+
+
+def test_a_batch_that_is_reset_by_hand_is_cut() -> None:
+    env = make_vector(EnvConfig(id=BATCH, kwargs={"mode": "Disabled"}), 3)
+    cut = [step.truncated for step in steps(env, 3)]
+    assert np.flatnonzero(np.all(cut, 1)).tolist() == list(range(2, 60, 3))
+
+
+def test_a_run_learns_from_short_episodes_and_is_judged_by_whole_ones(
+    toy: dict[str, Any], small: list[str], tmp_path: Path
+) -> None:
+    settings = [*small, "train_max_steps=7", "eval_interval=60"]
+    trainer = Trainer(resolve(toy, settings), tmp_path, Console(quiet=True))
+    trainer.run()
+    lengths = [row["length"] for row in read_curve(tmp_path / "episodes.csv")]
+    assert max(lengths) == 7
+    assert sum(lengths) <= trainer.step == 120
+    # The point falls or plays for 25 decisions.
+    assert max(row["length"] for row in read_curve(tmp_path / "curve.csv")) > 7
+
+
+def test_a_share_of_episodes_explores_nothing() -> None:
+    a, x = agent(), torch.zeros(2000, 3)
+    a = Agent(a.config.model_copy(update={"greedy_episodes": 0.3}), a.spec)
+    state, generator = initial(a, 2000), torch.Generator().manual_seed(0)
+    shares = []
+    for _ in range(2):
+        state = state.begin(torch.ones(2000, dtype=torch.bool))
+        for decision in range(2):  # of one episode
+            action, state, plan = take(a, x, state, generator, explore=True)
+            assert plan is not None
+            same = (action == plan.action).all(1)
+            assert same[state.greedy].all()
+            assert same[~state.greedy].float().mean() < 0.1  # where noise is beyond the bounds
+            if decision:
+                assert torch.equal(state.greedy, shares[-1])
+            else:
+                shares.append(state.greedy)
+    for share in shares:
+        assert share.float().mean() == pytest.approx(0.3, abs=0.04)
+    # Each episode is drawn for itself.
+    assert (shares[0] & shares[1]).float().mean() == pytest.approx(0.09, abs=0.03)
+
+
+def test_where_all_explore_nothing_is_drawn_for_it() -> None:
+    """So that runs from before there was a setting are made again bit for bit."""
+    state = initial(agent(), 5)
+    one, other = (torch.Generator().manual_seed(0) for _ in range(2))
+    state.explore(0.5, one)
+    torch.randn(state.noise.shape, generator=other)
+    assert torch.equal(one.get_state(), other.get_state())
