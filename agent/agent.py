@@ -54,7 +54,7 @@ class AgentConfig(BaseModel):
     noise_min_std: float = Field(
         default=0.2, ge=0, le=2, description="least std of noise; squared: share of random choices"
     )
-    greedy_episodes: float = Field(default=0, ge=0, le=1, description="share without any noise")
+    greedy_episodes: float = Field(default=0, ge=0, le=1, description="share without exploration")
     sample_elite: bool = Field(
         default=False, description="in training cem, icem, mppi act by an elite drawn by its weight"
     )

@@ -26,9 +26,9 @@ class ActorState:
     actions: Tensor  # (B, C, A)
     valid: Tensor  # (B, C) bool, the step is of this episode
     noise: Tensor  # (B, A) standard normal, of exploration
-    greedy: Tensor  # (B,) bool, nothing is explored in this episode
     promise: Promise  # where plans are for the learned return
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
+    greedy: bool = False  # the first environment's episode is one in which nothing is explored
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
         """Episodes begin in the environments in mask (B,): their past is forgotten.
@@ -53,24 +53,22 @@ class ActorState:
             valid=torch.cat([self.valid[:, 1:], torch.ones_like(self.valid[:, :1])], 1),
         )
 
-    def explore(
-        self, correlation: float, generator: torch.Generator, greedy: float = 0.0
-    ) -> ActorState:
+    def explore(self, correlation: float, generator: torch.Generator) -> ActorState:
         """The next exploration noise: standard normal, correlated with the last one.
 
         An autoregressive process of order one, AR(1), with a time constant of about
         1 / (1 - correlation) decisions.
-
-        Args:
-            greedy: the share of episodes that have none; it is drawn as they begin.
         """
         fresh = torch.randn(self.noise.shape, generator=generator, device=self.noise.device)
         kept = correlation * self.noise
-        state = replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
-        if not greedy:
-            return state
-        drawn = torch.rand(self.greedy.shape, generator=generator, device=self.greedy.device)
-        return replace(state, greedy=torch.where(self.plan.fresh, drawn < greedy, self.greedy))
+        return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
+
+    def maybe_greedy(self, share: float, generator: torch.Generator) -> ActorState:
+        """Whether anything is explored is drawn anew where the first environment begins."""
+        if not share or not self.plan.fresh[0]:
+            return self
+        drawn = torch.rand((), generator=generator, device=self.noise.device)
+        return replace(self, greedy=bool(drawn < share))
 
     def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, H) and state (B, S) now, from the last `context` observations."""

@@ -59,7 +59,6 @@ class AgentActor(ABC):
             torch.zeros(batch, past, width, device=device),
             torch.zeros(batch, past, dtype=torch.bool, device=device),
             torch.zeros(batch, width, device=device),
-            torch.zeros(batch, dtype=torch.bool, device=device),
             Promise.initial(batch, device),
         )
 
@@ -90,14 +89,15 @@ class Exploration:
     the same reason the controller may sample the plan from the elites: see `sample_elite` there.
 
     Noise hides where plans lead without it: a lander whose engines fire at random never comes to
-    rest, and one that does not is all that an evaluation sees. So a share of episodes may have
-    none, as of Ape-X's actors each explores as much as its number says (Horgan et al. 2018,
-    https://arxiv.org/abs/1803.00933).
+    rest, and one that does is all that an evaluation is for. So a share of episodes may be played
+    as in an evaluation. Of Ape-X's actors, too, each explores another amount (Horgan et al. 2018,
+    https://arxiv.org/abs/1803.00933). Several environments are planned for as one batch: for all
+    of them it is as the episode of the first one has it.
     """
 
     min_std: float
     correlation: float  # from decision to decision
-    greedy: float  # share of episodes without it
+    greedy: float  # share of episodes that explore nothing
 
 
 class PlanningActor(AgentActor):
@@ -124,16 +124,17 @@ class PlanningActor(AgentActor):
         c = self.controller
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
-        explore = self.exploration is not None
+        if (e := self.exploration) is not None:
+            state = state.maybe_greedy(e.greedy, generator)
+        explore = e is not None and not state.greedy
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
-        if (e := self.exploration) is None:
+        if e is None or not explore:
             action, state = c.settle(plan, observation, state, noise, goal)
             return action, replace(state, plan=plan_state), plan
-        state = state.explore(e.correlation, generator, e.greedy)
+        state = state.explore(e.correlation, generator)
         mean, std = plan_state.mean[:, 0], plan.std[:, 0]
         action = c.planner.actions.explore(plan.action, mean, std, e.min_std, state.noise)
-        action = torch.where(state.greedy[:, None], plan.action, action)
         return action, replace(state, plan=plan_state), plan
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
+from worldplan.agent.acting.actors import Exploration, PlanningActor
 from worldplan.agent.agent import Agent
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning.compiling import Execution
@@ -33,11 +34,15 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
     learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, seen, width))
     for i, batch in enumerate(plans):
         _decide(agent, batch, explore=i == 0)
+        if i == 0 and agent.config.greedy_episodes:
+            _decide(agent, batch, explore=False)
 
 
 def _decide(agent: Agent, batch: int, explore: bool) -> None:
     """As an episode does: begins, decides, decides from what the first decision left."""
-    actor, generator = agent.actor("planner", explore=explore), agent.generator(0)
+    exploration = Exploration(min_std=0.0, correlation=0.0, greedy=0.0) if explore else None
+    actor = PlanningActor(agent.controller, exploration=exploration)
+    generator = agent.generator(0)
     seen = agent.spec.observation
     observation = torch.zeros(batch, *seen.shape, dtype=getattr(torch, seen.dtype))
     goal = torch.zeros(batch, *seen.shape) if agent.spec.sets_goals else None
