@@ -5,6 +5,7 @@ Shapes: B environments, D observation, A action.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -69,25 +70,19 @@ def rollout(
 
     Raises:
         EnvironmentFault: the simulation broke.
-        ValueError: an agent acts, and was trained in another environment; or episodes cannot be
-            cut there.
+        ValueError: an agent acts, and was trained in another environment.
     """
-    if longest is not None and not env.restarts:
-        raise ValueError(
-            f"a batch of {env.spec.id} that resets itself cannot be told where an episode ends: "
-            f"expected train_max_steps=null or a vector environment of autoreset mode DISABLED, "
-            f"got {longest}"
-        )
     if isinstance(actor, AgentActor):
         actor.controller.model.spec.check_same(env.spec)
     numbers, batch = iter(seeds), env.num_envs
     state = actor.initial(batch)
     active = waits = np.ones(batch, np.bool_)  # waits for its next episode
-    lengths = np.zeros(batch, np.int64)
+    left = np.zeros(batch)  # decisions, until it is cut
     while active.any():
         begins = waits if waits.all() else waits & env.ready
         if begins.any():
             observation = env.reset([next(numbers) if b else 0 for b in begins], begins)
+            left[begins] = math.inf if longest is None else longest
             goals = env.goals()
             goal = None if goals is None else torch.from_numpy(goals)
             state = state.begin(torch.from_numpy(begins.copy()), goal)
@@ -98,9 +93,8 @@ def rollout(
         t1 = time.perf_counter()
         acts = active & (begins | ~waits)
         observation, reward, terminated, truncated = env.step(chosen, acts)
-        lengths = np.where(begins, 0, lengths) + acts
-        if longest is not None:
-            truncated = truncated | (acts & ~terminated & (lengths >= longest))
+        left -= acts
+        truncated = truncated | (acts & ~terminated & (left <= 0))
         spent = t1 - t0, time.perf_counter() - t1
         step = Step(acts, chosen, observation, reward, terminated, truncated, plan, *spent)
         yield step

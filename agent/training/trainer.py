@@ -24,7 +24,7 @@ from worldplan.agent.data.seeds import training_seed
 from worldplan.agent.evaluation.evaluate import NO_LIMIT, Evaluation
 from worldplan.agent.evaluation.shown import shown
 from worldplan.agent.training.collectors.crew import Crew
-from worldplan.agent.training.collectors.player import Here, Player, explorer
+from worldplan.agent.training.collectors.player import Here, Player, explorer, longest_episode
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.disk import run_folder
 from worldplan.agent.training.events import (
@@ -85,7 +85,7 @@ class Trainer(Resumable):
         random = 0 if config.start_from else config.seed_steps
         self.actor = explorer(self.agent, lambda: self.step < random)
         who = self.actor, self.env, self._seeds(), self.acting
-        self.player: Player = Here(*who, config.train_max_steps)
+        self.player: Player = Here(*who, longest_episode(config, self.env))
         if config.collectors:
             updates, warn = (lambda: self.learner.updates), self.listeners.on_warning
             self.player = Crew(self.agent, updates, self.actor.first_acts, self._number, warn)

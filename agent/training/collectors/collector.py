@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.data.seeds import collector_seeds
-from worldplan.agent.training.collectors.player import explorer
+from worldplan.agent.training.collectors.player import explorer, longest_episode
 from worldplan.agent.training.trained import TrainedAgent
 from worldplan.envs import make_vector
 from worldplan.envs.elsewhere import made, packed
@@ -65,7 +65,7 @@ class Collector:
         acting, seeds = collector_seeds(run.seed, number)
         actor = explorer(self._agent, lambda: self._random)
         who = actor, env, seeds, self._agent.generator(acting)
-        return rollout(*who, again=True, longest=run.train_max_steps)
+        return rollout(*who, again=True, longest=longest_episode(run, env))
 
 
 def _light(event: Reset | Step) -> Reset | Step:

@@ -13,6 +13,7 @@ import torch
 from worldplan.agent.acting.actors import AgentActor, Switch
 from worldplan.agent.acting.rollout import Reset, Step, rollout
 from worldplan.agent.agent import Agent
+from worldplan.agent.config.run import RunConfig
 from worldplan.envs import VectorEnv
 
 
@@ -20,6 +21,21 @@ def explorer(agent: Agent, random: Callable[[], bool]) -> Switch:
     """Who plays while an agent learns: random actions as long as `random` says so, then plans."""
     first, second = (agent.actor(name, explore=True) for name in ("random", "planner"))
     return Switch(first, second, random)
+
+
+def longest_episode(config: RunConfig, env: VectorEnv) -> int | None:
+    """Decisions after which an episode that is learned from is cut; None: it lasts to its end.
+
+    Raises:
+        ValueError: the environment cannot be told to begin anew.
+    """
+    if config.train_max_steps is not None and not env.restarts:
+        raise ValueError(
+            f"a batch of {config.env.id} that resets itself cannot be told where an episode ends: "
+            "expected train_max_steps=null or a vector environment of autoreset mode DISABLED, "
+            f"got {config.train_max_steps}"
+        )
+    return config.train_max_steps
 
 
 class Player(Protocol):
@@ -54,7 +70,7 @@ class Here:
         env: VectorEnv,
         seeds: Iterable[int],
         generator: torch.Generator,
-        longest: int | None,
+        longest: int | None = None,
     ) -> None:
         self.actor, self.env, self.seeds, self.generator = actor, env, seeds, generator
         self.longest = longest

@@ -16,6 +16,8 @@ from worldplan.agent.acting.rollout import Step, rollout
 from worldplan.agent.acting.spaces import action_space
 from worldplan.agent.agent import Agent
 from worldplan.agent.config.overrides import resolve
+from worldplan.agent.config.run import RunConfig
+from worldplan.agent.training.collectors.player import longest_episode
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvConfig, VectorEnv, make_vector
@@ -46,10 +48,13 @@ def test_an_episode_is_cut_where_it_has_not_ended_before(own: int) -> None:
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_what_resets_itself_cannot_be_cut_unless_it_is_alone(mode: str) -> None:
-    config = EnvConfig(id=BATCH, kwargs={"mode": mode})
-    assert max(step.done.any() for step in steps(make_vector(config, 1), 3))
+    config = EnvConfig(id=BATCH, kwargs={"mode": mode}, batched=True)
+    run = RunConfig(task="t", env=config, train_max_steps=3)
+    cut = longest_episode(run, make_vector(config, 1))
+    played = steps(make_vector(config, 1), cut)
+    assert np.flatnonzero([step.done[0] for step in played]).tolist() == list(range(2, 60, 3))
     with pytest.raises(ValueError, match=r"expected train_max_steps=null .* got 3"):
-        steps(make_vector(config, 3), 3)
+        longest_episode(run, make_vector(config, 3))
 
 
 def test_a_batch_that_is_reset_by_hand_is_cut() -> None:
