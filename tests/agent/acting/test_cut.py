@@ -78,12 +78,12 @@ def test_a_run_learns_from_short_episodes_and_is_judged_by_whole_ones(
 
 def test_a_share_of_episodes_explores_nothing() -> None:
     """It is drawn as the first environment begins, and holds to the end of its episode."""
-    a, x = agent(choose="mean"), torch.zeros(50, 3)
+    a, x = agent(choose="mean"), torch.zeros(20, 3)
     a = Agent(a.config.model_copy(update={"greedy_episodes": 0.3}), a.spec)
-    state, generator = initial(a, 50), torch.Generator().manual_seed(0)
-    first = torch.arange(50) == 0
+    state, generator = initial(a, 20), torch.Generator().manual_seed(0)
+    first = torch.arange(20) == 0
     found = []
-    for _ in range(100):
+    for _ in range(40):
         state = state.begin(first)
         for _ in range(2):  # decisions of one episode
             action, state, plan = take(a, x, state, generator, explore=True)
@@ -92,7 +92,7 @@ def test_a_share_of_episodes_explores_nothing() -> None:
             found.append(state.greedy)
         state = state.begin(~first)  # others' episodes draw nothing
     assert found[::2] == found[1::2]
-    assert sum(found) / len(found) == pytest.approx(0.3, abs=0.1)
+    assert sum(found) / len(found) == pytest.approx(0.3, abs=0.15)
 
 
 def test_a_greedy_episode_is_played_as_an_evaluation() -> None:
