@@ -63,7 +63,7 @@ class ActorState:
         kept = correlation * self.noise
         return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
 
-    def maybe_greedy(self, share: float, generator: torch.Generator) -> ActorState:
+    def draw_greedy(self, share: float, generator: torch.Generator) -> ActorState:
         """Whether anything is explored is drawn anew where the first environment begins."""
         if not share or not self.plan.fresh[0]:
             return self

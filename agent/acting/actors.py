@@ -125,11 +125,12 @@ class PlanningActor(AgentActor):
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
         if (e := self.exploration) is not None:
-            state = state.maybe_greedy(e.greedy, generator)
-        explore = e is not None and not state.greedy
+            state = state.draw_greedy(e.greedy, generator)
+            e = None if state.greedy else e
+        explore = e is not None
         plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
         plan.check()
-        if e is None or not explore:
+        if e is None:
             action, state = c.settle(plan, observation, state, noise, goal)
             return action, replace(state, plan=plan_state), plan
         state = state.explore(e.correlation, generator)

@@ -13,7 +13,7 @@ from worldplan.agent.config.reading import reading
 from worldplan.agent.config.run import RunConfig
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.events import Listener
-from worldplan.agent.training.listeners.best import FOLDER
+from worldplan.agent.training.listeners.best import BEST
 from worldplan.agent.training.restore import read_config
 from worldplan.agent.training.trainer import Trainer
 from worldplan.agent.training.trust import require
@@ -92,7 +92,7 @@ def _carry_out(
     console.print(f"{why} after {trainer.step:,} steps and {minutes:.1f} minutes")
     for name, path in (
         ("checkpoint", run_dir / "checkpoints"),
-        ("best agent", run_dir / FOLDER),
+        ("best agent", run_dir / BEST),
         ("learning curve", run_dir / "curve.png"),
         ("its figures", run_dir / "curve.csv"),
         ("result", run_dir / "result.json"),

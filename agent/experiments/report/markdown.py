@@ -35,7 +35,8 @@ def results(groups: Sequence[Group], frames: Sequence[int] = FRAMES) -> Iterator
             published = {
                 m: points[at] for m, points in PUBLISHED.get(g.task, {}).items() if at in points
             }
-            cells.append(_cell(_known(g, at), len(g.runs), published))
+            values = _known(g, at)
+            cells.append(_cell(_mean(values), len(values), len(g.runs), published))
         name = f"{g.task} {g.label}".strip()
         seeds = ", ".join(str(run.seed) for run in g.runs)
         yield _row(name, seeds, *cells, _final(g), _share(g))
@@ -49,9 +50,8 @@ def results(groups: Sequence[Group], frames: Sequence[int] = FRAMES) -> Iterator
             )
             means = {m: float(np.mean([PUBLISHED[g.task][m][at] for g in suite])) for m in systems}
             found = [_known(g, at) for g in suite]
-            fewest = min(map(len, found))
-            mean = [float(np.mean([np.mean(values) for values in found]))] if fewest else []
-            cells.append(_cell(mean * fewest, most, means))
+            mean = _mean([_mean(values) for values in found])
+            cells.append(_cell(mean, min(map(len, found)), most, means))
         yield _row(f"mean of {len(suite)} dm_control tasks", "", *cells, "", "")
 
 
@@ -74,11 +74,11 @@ def settings(runs: Sequence[RunCurve], at: int) -> Iterator[str]:
         plain = [run for run in by_setting.pop("", []) if run.seed in seeds]
         found = [Group(task, label, tried) for label, tried in by_setting.items()]
         rows = [(g, values) for g in found if (values := _known(g, at))]
-        rows.sort(key=lambda row: -float(np.mean(row[1])))
+        rows.sort(key=lambda row: -_mean(row[1]))
         the_preset = Group(task, "", plain)
         for g, values in [(the_preset, _known(the_preset, at)), *rows] if rows else []:
             label = f"`{g.label}`" if g.label else "the preset"
-            mean = _number(float(np.mean(values))) if values else ""
+            mean = _number(_mean(values)) if values else ""
             yield _row(task, label, mean, _share(g), str(len(g.runs)))
 
 
@@ -102,18 +102,21 @@ def _known(g: Group, frames: int) -> list[float]:
     return [value for value in values if not math.isnan(value)]
 
 
-def _cell(values: Sequence[float], seeds: int, published: Mapping[str, float]) -> str:
-    """Their mean; in brackets the best published, and their number if it is less than `seeds`."""
-    if not values:
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _cell(value: float, known: int, seeds: int, published: Mapping[str, float]) -> str:
+    """A mean over `known` of so many seeds; in brackets the best published, and `known` if less."""
+    if math.isnan(value):
         return ""
     beside = []
     if published:
         best = max(published, key=lambda method: published[method])
         beside.append(f"{published[best]:.4g} {best}")
-    if len(values) < seeds:
-        beside.append(f"{len(values)} seed{'s' if len(values) > 1 else ''}")
-    mean = _number(float(np.mean(values)))
-    return f"{mean} ({'; '.join(beside)})" if beside else mean
+    if known < seeds:
+        beside.append(f"{known} seed{'s' if known > 1 else ''}")
+    return f"{_number(value)} ({'; '.join(beside)})" if beside else _number(value)
 
 
 def _final(g: Group) -> str:

@@ -7,7 +7,7 @@ from math import inf
 from worldplan.agent.training.curve import read_curve
 from worldplan.agent.training.events import EvaluationEvent, Listener, Run
 
-FOLDER = "best"  # in the run's folder
+BEST = "best"  # in the run's folder
 
 
 class BestAgent(Listener):
@@ -29,5 +29,5 @@ class BestAgent(Listener):
     def on_evaluation(self, event: EvaluationEvent) -> None:
         mean = float(event.planner.returns.mean())
         if mean >= self.most:
-            self.run.agent.save(self.run.run_dir / FOLDER)
+            self.run.agent.save(self.run.run_dir / BEST)
             self.most = mean

@@ -112,5 +112,5 @@ def test_where_all_explore_nothing_is_drawn_for_it() -> None:
     """So that runs from before there was a setting are made again bit for bit."""
     state, generator = initial(agent(), 5), torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert state.maybe_greedy(0.0, generator) is state
+    assert state.draw_greedy(0.0, generator) is state
     assert torch.equal(before, generator.get_state())

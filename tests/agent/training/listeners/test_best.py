@@ -45,8 +45,8 @@ def trainer(toy: dict[str, Any], small: list[str], monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(HeldOut, "evaluate", told)
     # An episode ends every tenth step, so that checkpoints are where they are asked for.
-    every = ["eval_interval=20", "env.kwargs.limit=10", "checkpoint_interval=30"]
-    config = resolve(toy, [*small, *every])
+    every = ["eval_interval=20", "train_max_steps=10", "checkpoint_interval=30"]
+    config = resolve(toy, [*small, *every, "agent.greedy_episodes=0.5"])
     return lambda folder, **how: Trainer(config, folder, Console(quiet=True), **how)
 
 
