@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from worldplan.envs import given_env
 
 _ABOUT = "description", "suite", "needs"  # what a preset says of its task, besides settings
-_NEEDS = {"dm_control": "dm-control"}  # extras, by suite
+_NEEDS = {"box2d": "box2d", "dm_control": "dm-control"}  # extras, by suite
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_a_campaign_is_finished_and_kept(
     suite: ModuleType, tmp_path: Path, small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, kept = tmp_path / "out", tmp_path / "kept"
-    words = ["inverted-pendulum", *small, "steps=100", "--jobs", "2", "--out", str(out)]
+    words = ["inverted-pendulum", *small, "steps=60", "--jobs", "2", "--out", str(out)]
     words += ["--variant", "", "--variant", "planner.horizon=2", "--keep", str(kept)]
     suite.main(words)
     assert "2 runs in" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_a_campaign_is_finished_and_kept(
     assert [path.parent.relative_to(kept).as_posix() for path in results] == [
         "inverted-pendulum/planner.horizon=2/seed-0", "inverted-pendulum/seed-0"
     ]  # fmt: skip
-    assert all(json.loads(path.read_text())["step"] == 100 for path in results)
+    assert all(json.loads(path.read_text())["step"] == 60 for path in results)
     assert str(tmp_path) not in (results[0].parent / "config.yaml").read_text()
     assert {path.name for path in results[0].parent.iterdir()} == set(suite.KEPT)
 
@@ -79,7 +79,7 @@ def test_a_campaign_is_finished_and_kept(
     saved = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}
     suite.main(words[:-2])
     assert "1 done" in capsys.readouterr().out
-    assert json.loads((again / "result.json").read_text())["step"] == 100
+    assert json.loads((again / "result.json").read_text())["step"] == 60
     assert other.stat().st_mtime_ns == before
     # Begun anew, it would have saved its start.
     now = {path: path.stat().st_mtime_ns for path in (again / "checkpoints").rglob("*.json")}

@@ -33,7 +33,7 @@ def test_a_preset_defines_the_task_only() -> None:
         content = preset(name)
         assert {"description", "suite", "env", "steps"} <= set(content)
         assert set(content) <= {"description", "suite", "needs", "env", "steps", "solved"}
-        known = "gymnasium", "dm_control", "goals", "worldplan", "goals-pixels", "pixels"
+        known = "gymnasium", "dm_control", "box2d", "goals", "worldplan", "goals-pixels", "pixels"
         assert task.suite in known
         extras = {"dm_control": "dm-control", "LunarLander-v3": "box2d"}
         extras |= {"gymnasium_robotics": "robotics"}

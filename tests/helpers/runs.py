@@ -1,6 +1,7 @@
 """Run folders with a curve of given numbers."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def write_run(
     curve: dict[int, float],
     *,
     env: str = "dm_control/x-v0",
+    kwargs: Mapping[str, Any] | None = None,
     solved: bool = False,
     finished: bool = True,
     **agent: Any,
@@ -33,7 +35,8 @@ def write_run(
         rows.append({"step": step, "frames": 2 * step, "return": value, "policy_return": value / 4})
         episodes.append({"step": step, "return": value - 1, "length": 1})
     base: dict[str, Any] = load_preset(task) if task in tasks() else {"task": task}
-    config = plain(resolve(base | {"env": {**base.get("env", {}), "id": env}, "seed": seed}))
+    made = {**base.get("env", {}), "id": env, "kwargs": dict(kwargs or {})}
+    config = plain(resolve(base | {"env": made, "seed": seed}))
     OmegaConf.save(OmegaConf.merge(config, {"agent": agent}), run / "config.yaml")
     if finished:
         last = list(curve.items())[-1]

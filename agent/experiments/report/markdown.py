@@ -83,11 +83,11 @@ def settings(runs: Sequence[RunCurve], at: int) -> Iterator[str]:
 
 
 def _difference(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> str:
-    """What a run has other than the preset, of the settings that both have."""
+    """What a run has other than the preset, of the settings that there are still."""
     return " ".join(
         f"{key.removeprefix('agent.')}={value}"
         for key, value in sorted(settings.items())
-        if key in preset and preset[key] != value
+        if (key in preset or key.startswith("env.kwargs.")) and preset.get(key) != value
     )
 
 

@@ -46,8 +46,8 @@ def test_tasks_of_a_suite_share_their_settings() -> None:
         config = resolve(load_preset(name))
         agents[task.suite].add(config.agent.model_dump_json() + str(config.seed_steps))
     assert {suite: len(found) for suite, found in agents.items()} == {
-        "gymnasium": 1, "dm_control": 1, "goals": 1, "goals-pixels": 1, "pixels": 1,
-        "worldplan": 1,
+        "gymnasium": 1, "dm_control": 1, "box2d": 1, "goals": 1, "goals-pixels": 1,
+        "pixels": 1, "worldplan": 1,
     }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ def test_what_a_run_has_other_than_its_preset(tmp_path: Path) -> None:
     for seed in (0, 2):
         write_run(tmp_path, "hopper", seed, {12_500: 1000 + 8 * seed}, env=hopper, proposals=7)
     write_run(tmp_path, "walker2d", 0, {12_500: 50}, env=walker, proposals=7)
+    write_run(tmp_path, "walker2d", 1, {12_500: 60}, env=walker, kwargs={"heavy": True})
     write_run(tmp_path, "hopper", 0, {12_500: 2000}, env=hopper, discount=0.9)
     write_run(tmp_path, "hopper", 0, {10_000: 2000}, env=hopper, discount=0.8)  # not that far
     write_run(tmp_path, "reacher", 0, {12_500: -5}, env=reacher)
@@ -52,6 +53,7 @@ def test_what_a_run_has_other_than_its_preset(tmp_path: Path) -> None:
         "| hopper | `discount=0.9` | 2,000 | 25% | 1 |",
         "| hopper | `proposals=7` | 1,008 | 25% | 2 |",
         "| walker2d | the preset |  | - | 0 |",
+        "| walker2d | `env.kwargs.heavy=True` | 60 | 25% | 1 |",
         "| walker2d | `proposals=7` | 50 | 25% | 1 |",
     ]
 

@@ -23,23 +23,23 @@ def make(base: dict[str, Any], settings: list[str], run_dir: Path, **how: Any) -
 def test_a_run_goes_on_to_more_steps_as_if_it_had_had_them_from_the_start(
     toy: dict[str, Any], small: list[str], tmp_path: Path, envs: int
 ) -> None:
-    every = [f"{name}=50" for name in ("eval_interval", "checkpoint_interval", "log_interval")]
-    whole_episodes = ["env.kwargs.limit=2"]  # at the hundredth step they end, as at a checkpoint
+    every = [f"{name}=30" for name in ("eval_interval", "checkpoint_interval", "log_interval")]
+    whole_episodes = ["env.kwargs.limit=2"]  # at the sixtieth step they end, as at a checkpoint
     settings = [*small, *every, *whole_episodes, "seed_steps=20", f"num_envs={envs}"]
-    make(toy, [*settings, "steps=200"], tmp_path / "whole").run()
+    make(toy, [*settings, "steps=120"], tmp_path / "whole").run()
     part = tmp_path / "part"
-    make(toy, [*settings, "steps=100"], part).run()
-    longer = make(toy, [*settings, "steps=200"], part, resume=True)
+    make(toy, [*settings, "steps=60"], part).run()
+    longer = make(toy, [*settings, "steps=120"], part, resume=True)
     assert not (part / "result.json").exists()
-    assert "steps: 200" in (part / "config.yaml").read_text()
+    assert "steps: 120" in (part / "config.yaml").read_text()
     assert longer.clock["total"] > 0
     longer.end()  # at once: a later resume knows of the steps
-    assert read_config(read(find(part))[1]).steps == 200
-    make(toy, [*settings, "steps=200"], part, resume=True).run()
+    assert read_config(read(find(part))[1]).steps == 120
+    make(toy, [*settings, "steps=120"], part, resume=True).run()
     assert same(tmp_path / "whole", part)
     for name in ("curve.csv", "episodes.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (part / name).read_bytes()
-    assert json.loads((part / "result.json").read_text())["step"] == 200
+    assert json.loads((part / "result.json").read_text())["step"] == 120
 
 
 def test_a_solved_run_goes_on_where_more_steps_are_asked_for(

@@ -66,7 +66,7 @@ def test_a_run_writes_all_its_files(toy: dict[str, Any], small: list[str], tmp_p
 def test_a_run_repeats_by_seed(toy: dict[str, Any], small: list[str], tmp_path: Path) -> None:
     runs = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        trainer(toy, [*small, f"seed={seed}", "steps=80"], tmp_path / name).run()
+        trainer(toy, [*small, f"seed={seed}", "steps=60"], tmp_path / name).run()
         runs.append(read(find(tmp_path / name))[0])
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
@@ -81,8 +81,8 @@ def test_a_killed_run_resumes_bit_for_bit(small: list[str], tmp_path: Path) -> N
         "from worldplan.agent.commands.main import main; main()",
         "train",
     ]
-    start = [*command, "--env", "toy_envs:ToyPoint-v0", "steps=240", "checkpoint_interval=30"]
-    settings = [*small, "eval_interval=80"]
+    start = [*command, "--env", "toy_envs:ToyPoint-v0", "steps=150", "checkpoint_interval=30"]
+    settings = [*small, "eval_interval=50"]
     here = {**os.environ, "PYTHONPATH": HELPERS, "CUDA_VISIBLE_DEVICES": ""}
 
     def go(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -126,7 +126,7 @@ def test_a_run_with_several_environments_resumes_bit_for_bit(
     toy: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
     """A checkpoint truncates the episodes of the other environments: no simulator is restored."""
-    settings = [*small, "num_envs=3", "steps=240", "checkpoint_interval=60"]
+    settings = [*small, "num_envs=3", "steps=150", "checkpoint_interval=60"]
     trainer(toy, settings, tmp_path / "whole").run()
     part = trainer(toy, settings, tmp_path / "part")
     run_until_power_cut(part)
