@@ -55,8 +55,8 @@ class AgentConfig(BaseModel):
         default=0.2, ge=0, le=2, description="least std of noise; squared: share of random choices"
     )
     greedy_episodes: float = Field(default=0, ge=0, le=1, description="share without exploration")
-    sample_elite: bool = Field(
-        default=False, description="in training cem, icem, mppi act by an elite drawn by its weight"
+    sample_elite: float = Field(
+        default=0, ge=0, le=1, description="share of the others that act by elites, not their mean"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"
@@ -96,7 +96,7 @@ class Agent:
         planner = make_planner(config.planner, actions)
         self.controller = Controller(
             self.model, self._heads, planner, default, config.proposals, execution,
-            config.sample_elite, config.shortfall, config.policy_turn,
+            config.shortfall, config.policy_turn,
         )  # fmt: skip
         # Acting needs no gradients. A learner opens again what is trained.
         parts = [self.model] if self._heads is None else [self.model, self._heads]
@@ -150,8 +150,8 @@ class Agent:
             ValueError: no such actor, or a policy where none was learned.
         """
         c = self.config
-        how = Exploration(c.noise_min_std, c.noise_correlation, c.greedy_episodes)
-        exploration = how if explore else None
+        how = c.noise_min_std, c.noise_correlation, c.greedy_episodes, c.sample_elite
+        exploration = Exploration(*how) if explore else None
         actor = make_actor(name, self.controller, exploration, explain)
         if name == "policy" and self.heads and not self.has_policy:
             raise ValueError(

@@ -29,6 +29,7 @@ class ActorState:
     promise: Promise  # where plans are for the learned return
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
     greedy: bool = False  # the first environment's episode is one in which nothing is explored
+    elites: bool = False  # it is one in which the plans that explore are elites
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
         """Episodes begin in the environments in mask (B,): their past is forgotten.
@@ -63,12 +64,17 @@ class ActorState:
         kept = correlation * self.noise
         return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
 
-    def draw_greedy(self, share: float, generator: torch.Generator) -> ActorState:
-        """Whether anything is explored is drawn anew where the first environment begins."""
-        if not share or not self.plan.fresh[0]:
+    def draw_kind(self, greedy: float, elites: float, generator: torch.Generator) -> ActorState:
+        """What kind of episode it is, of these shares, is drawn where the first one begins."""
+        if not self.plan.fresh[0]:
             return self
-        drawn = torch.rand((), generator=generator, device=self.noise.device)
-        return replace(self, greedy=bool(drawn < share))
+
+        def happens(share: float) -> bool:
+            if share in (0, 1):  # no random number: runs of one kind are what they were
+                return share == 1
+            return bool(torch.rand((), generator=generator, device=self.noise.device) < share)
+
+        return replace(self, greedy=happens(greedy), elites=happens(elites))
 
     def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, H) and state (B, S) now, from the last `context` observations."""

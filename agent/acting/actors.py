@@ -86,7 +86,8 @@ class Exploration:
 
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
-    the same reason the controller may sample the plan from the elites: see `sample_elite` there.
+    the same reason the plan of a share of these episodes is an elite, as likely as its weight: one
+    way of several to go on, where their mean is always the same one. In TD-MPC2 all are.
 
     Noise hides where plans lead without it: a lander whose engines fire at random never comes to
     rest, and one that does is all that an evaluation is for. So a share of episodes may be played
@@ -98,6 +99,7 @@ class Exploration:
     min_std: float
     correlation: float  # from decision to decision
     greedy: float  # share of episodes that explore nothing
+    elites: float  # share of the others whose plans are elites
 
 
 class PlanningActor(AgentActor):
@@ -125,10 +127,11 @@ class PlanningActor(AgentActor):
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
         if (e := self.exploration) is not None:
-            state = state.draw_greedy(e.greedy, generator)
+            state = state.draw_kind(e.greedy, e.elites, generator)
             e = None if state.greedy else e
         explore = e is not None
-        plan, plan_state = c(observation, state, noise, goal, c.objective, self.explain, explore)
+        how = self.explain, explore, explore and state.elites
+        plan, plan_state = c(observation, state, noise, goal, c.objective, *how)
         plan.check()
         if e is None:
             action, state = c.settle(plan, observation, state, noise, goal)

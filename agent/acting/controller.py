@@ -50,7 +50,6 @@ class Controller:
         default: Objective | None,
         proposals: int,
         execution: Execution,
-        sample_elite: bool = False,
         shortfall: float = 0.0,
         policy_turn: int = 1,
     ) -> None:
@@ -59,12 +58,9 @@ class Controller:
         Where plans for the learned return fall short of what they promised by `shortfall` of the
         spread of values, the policy acts for `policy_turn` decisions: see `Promise`. At 0, or where
         plans explore, it never does.
-
-        With `sample_elite`, as in TD-MPC2, plans that explore are elites, each as likely as its
-        weight: one way of several to go on, where their mean is always the same one.
         """
         self.model, self.heads, self.planner = model, heads, planner
-        self.default, self.proposals, self.sample_elite = default, proposals, sample_elite
+        self.default, self.proposals = default, proposals
         self.shortfall, self.policy_turn = shortfall, policy_turn
         # What the user asks for in place of it: see `Agent.aim` and `Agent.minimise`.
         self.goal: Tensor | None = None
@@ -109,11 +105,12 @@ class Controller:
         objective: Objective | None = None,
         explain: bool = False,
         explore: bool = False,
+        sample: bool = False,
     ) -> tuple[Plan, PlanState]:
         """As `decide`, and as fast as can be: a user's objective and an explanation are slower.
 
         Without `explore` a plan for the learned return is more cautious: see `LearnedReturn`.
-        With it, see `sample_elite`.
+        With `sample` the plan is an elite, where the planner has some: see `Exploration`.
 
         Raises:
             ValueError: there is nothing to plan for, or not one goal a plan.
@@ -132,12 +129,14 @@ class Controller:
             scale = torch.ones_like(scale)  # a tensor too: one compiled decision serves both
         if explain:
             plan, after = self.decide(
-                observation, state, noise, goal, scale, objective, explore, explain=True
+                observation, state, noise, goal, scale, objective, explore, sample, explain=True
             )
         elif objective is not None:
-            plan, after = self._plainly(observation, state, noise, goal, scale, objective, explore)
+            plan, after = self._plainly(
+                observation, state, noise, goal, scale, objective, explore, sample
+            )
         else:
-            plan, after = self._whole(observation, state, noise, goal, scale, None, explore)
+            plan, after = self._whole(observation, state, noise, goal, scale, None, explore, sample)
         return self.in_rewards(plan, scale), after
 
     def caution(self, goal: Tensor | None) -> Tensor | None:
@@ -222,6 +221,7 @@ class Controller:
         scale: Tensor | None = None,
         objective: Objective | None = None,
         explore: bool = False,
+        sample: bool = False,
         explain: bool = False,
     ) -> tuple[Plan, PlanState]:
         """Encode, propose, search: for an objective, for a goal (B, D), or else for the default.
@@ -243,7 +243,7 @@ class Controller:
             value = value if scale is None else value / scale
             return -value.view(*actions.shape[:2], latent.shape[0])
 
-        how: dict[str, Any] = {"began": began, "sample": explore and self.sample_elite}
+        how: dict[str, Any] = {"began": began, "sample": sample}
         if not explain:
             return self.planner.search(cost, state.plan, noise.plan, proposals, **how)
 

@@ -105,20 +105,18 @@ def test_a_plan_that_is_sure_is_explored_all_the_same() -> None:
         assert (noisy - plan.action).std() == pytest.approx(expected, rel=0.1)
 
 
-def test_elites_are_executed_in_training_if_asked_for() -> None:
+def test_elites_are_executed_if_asked_for() -> None:
     planner = {"kind": "cem", "horizon": 2, "samples": 8, "iterations": 1, "elites": 4}
-    for asked in (False, True):
-        a = agent(sample_elite=asked, planner=planner)
-        # The same candidates in all plans: what differs is which elite is drawn.
-        noise, state = a.controller.draw_noise(1, a.generator(0)), initial(a, 1)
-        found: dict[bool, set[tuple[float, ...]]] = {True: set(), False: set()}
+    a = agent(planner=planner)
+    # The same candidates in all plans: what differs is which elite is drawn.
+    noise, state = a.controller.draw_noise(1, a.generator(0)), initial(a, 1)
+    for sample, expected in ((True, 4), (False, 1)):
+        found = set()
         for select in torch.arange(0.05, 1, 0.1):
             drawn = replace(noise, plan=replace(noise.plan, select=select.view(1)))
-            for explore, actions in found.items():
-                plan, _ = a.controller(torch.zeros(1, 3), state, drawn, explore=explore)
-                actions.add(tuple(plan.action[0].tolist()))
-        assert len(found[True]) == (4 if asked else 1)
-        assert len(found[False]) == 1
+            plan, _ = a.controller(torch.zeros(1, 3), state, drawn, explore=True, sample=sample)
+            found.add(tuple(plan.action[0].tolist()))
+        assert len(found) == expected
 
 
 def test_exploration_noise_keeps_its_size_and_its_direction() -> None:

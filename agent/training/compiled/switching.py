@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from worldplan.agent.acting.actors import Exploration, PlanningActor
-from worldplan.agent.agent import Agent
+from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.learning.learner import Learner
@@ -33,14 +34,23 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
     c, before = learner.config, learner.model.context - 1
     learner.rehearse(Batch.blank(c.batch_size, before, c.horizon, seen, width))
     for i, batch in enumerate(plans):
-        _decide(agent, batch, explore=i == 0)
-        if i == 0 and agent.config.greedy_episodes:
-            _decide(agent, batch, explore=False)
+        for exploration in _kinds(agent.config) if i == 0 else [None]:
+            _decide(agent, batch, exploration)
 
 
-def _decide(agent: Agent, batch: int, explore: bool) -> None:
+def _kinds(c: AgentConfig) -> Iterator[Exploration | None]:
+    """One of each kind of episode that there is in training: what they execute is compiled apart.
+
+    The share that executes elites may be all, none, or some, and then there are both kinds.
+    """
+    for elites in sorted({math.floor(c.sample_elite), math.ceil(c.sample_elite)}):
+        yield Exploration(min_std=0.0, correlation=0.0, greedy=0.0, elites=elites)
+    if c.greedy_episodes:
+        yield None
+
+
+def _decide(agent: Agent, batch: int, exploration: Exploration | None) -> None:
     """As an episode does: begins, decides, decides from what the first decision left."""
-    exploration = Exploration(min_std=0.0, correlation=0.0, greedy=0.0) if explore else None
     actor = PlanningActor(agent.controller, exploration=exploration)
     generator = agent.generator(0)
     seen = agent.spec.observation

@@ -1,6 +1,7 @@
 """Episodes that are cut in training, and episodes in which nothing is explored."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,26 @@ def test_a_share_of_episodes_explores_nothing() -> None:
     assert sum(found) / len(found) == pytest.approx(0.3, abs=0.15)
 
 
+def test_a_share_of_those_that_explore_executes_elites() -> None:
+    """The others execute the mean of the search; what the evaluation does is no elite either."""
+    a, x = agent(choose="mean"), torch.zeros(20, 3)
+    a = Agent(a.config.model_copy(update={"sample_elite": 0.4}), a.spec)
+    state, generator = initial(a, 20), torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(40):
+        state = state.begin(torch.ones(20, dtype=torch.bool))
+        for _ in range(2):  # decisions of one episode
+            _, state, plan = take(a, x, state, generator, explore=True)
+            assert plan is not None
+            assert torch.equal(plan.action, state.plan.mean[:, 0]) != state.elites
+            found.append(state.elites)
+    assert found[::2] == found[1::2]
+    assert sum(found) / len(found) == pytest.approx(0.4, abs=0.15)
+    _, after, plan = take(a, x, replace(state, elites=True), generator)
+    assert plan is not None
+    assert torch.equal(plan.action, after.plan.mean[:, 0])
+
+
 def test_a_greedy_episode_is_played_as_an_evaluation() -> None:
     a = agent()
     a = Agent(a.config.model_copy(update={"greedy_episodes": 1.0, "shortfall": 0.1}), a.spec)
@@ -112,5 +133,7 @@ def test_where_all_explore_nothing_is_drawn_for_it() -> None:
     """So that runs from before there was a setting are made again bit for bit."""
     state, generator = initial(agent(), 5), torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert state.draw_greedy(0.0, generator) is state
+    for share in (0.0, 1.0):
+        drawn = state.draw_kind(share, share, generator)
+        assert drawn.greedy == drawn.elites == bool(share)
     assert torch.equal(before, generator.get_state())
