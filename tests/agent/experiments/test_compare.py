@@ -104,7 +104,7 @@ def test_a_tiny_comparison_end_to_end_and_again(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     (tmp_path / "queue.py").write_text("1 / 0")  # a name of the standard library's
     monkeypatch.chdir(tmp_path)
-    words = ["--env", TOY, "--seeds", "1", "--steps", "60", "--out", str(tmp_path), *small]
+    words = ["--env", TOY, "--seeds", "1", "--steps", "45", "--out", str(tmp_path), *small]
     words += ["--jobs", "2", "--families", "jepa,jepa without a"]
     said = compare(*words)
     assert "2 runs" in said

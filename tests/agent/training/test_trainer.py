@@ -82,7 +82,7 @@ def test_a_killed_run_resumes_bit_for_bit(small: list[str], tmp_path: Path) -> N
         "train",
     ]
     start = [*command, "--env", "toy_envs:ToyPoint-v0", "steps=150", "checkpoint_interval=30"]
-    settings = [*small, "eval_interval=50"]
+    settings = [*small, "eval_interval=75"]
     here = {**os.environ, "PYTHONPATH": HELPERS, "CUDA_VISIBLE_DEVICES": ""}
 
     def go(arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -202,10 +202,10 @@ def test_evaluation_aims_at_each_episodes_goal(monkeypatch: pytest.MonkeyPatch) 
     aims, decide = [], agent.controller.decide
 
     def watched(
-        x: Any, state: Any, noise: Any, goal: Any, scale: Any, objective: Any, explore: bool
+        x: Any, state: Any, noise: Any, goal: Any, scale: Any, objective: Any, *how: Any
     ) -> Any:
         aims.append((goal, objective))
-        return decide(x, state, noise, goal, scale, objective, explore)
+        return decide(x, state, noise, goal, scale, objective, *how)
 
     monkeypatch.setattr(agent.controller, "_whole", watched)
     monkeypatch.setattr(agent.controller, "_plainly", watched)
