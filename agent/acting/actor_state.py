@@ -65,7 +65,7 @@ class ActorState:
         return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
 
     def draw_kind(self, greedy: float, elites: float, generator: torch.Generator) -> ActorState:
-        """What kind of episode it is, of these shares, is drawn where the first one begins."""
+        """By these shares the next episode's kind is drawn where the first environment begins."""
         if not self.plan.fresh[0]:
             return self
 

@@ -110,7 +110,7 @@ class Controller:
         """As `decide`, and as fast as can be: a user's objective and an explanation are slower.
 
         Without `explore` a plan for the learned return is more cautious: see `LearnedReturn`.
-        With `sample` the plan is an elite, where the planner has some: see `Exploration`.
+        With `sample` it is an elite, drawn by its weight, if the planner `samples_elites`.
 
         Raises:
             ValueError: there is nothing to plan for, or not one goal a plan.

@@ -1,4 +1,4 @@
-"""Episodes that are cut in training, and episodes in which nothing is explored."""
+"""Kinds of training episodes: cut ones, those without exploration, those that execute elites."""
 
 import itertools
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_a_share_of_episodes_explores_nothing() -> None:
 
 
 def test_a_share_of_those_that_explore_executes_elites() -> None:
-    """The others execute the mean of the search; what the evaluation does is no elite either."""
+    """The others execute the mean of the search, and so do evaluations."""
     a, x = agent(choose="mean"), torch.zeros(20, 3)
     a = Agent(a.config.model_copy(update={"sample_elite": 0.4}), a.spec)
     state, generator = initial(a, 20), torch.Generator().manual_seed(0)
