@@ -27,7 +27,7 @@ from worldplan.agent.learning.compiling import Execution
 from worldplan.agent.learning.heads import Heads, HeadsConfig
 from worldplan.agent.learning.learner import Learner, LearnerConfig
 from worldplan.agent.models.jepa import JEPAConfig
-from worldplan.agent.models.networks import under
+from worldplan.agent.models.networks import placed, under
 from worldplan.agent.models.registry import ModelConfigUnion, make_model
 from worldplan.agent.models.world_model import LearnedModel
 from worldplan.envs import EnvironmentSpec
@@ -86,13 +86,13 @@ class Agent:
         self._heads: Heads | None = None
         default: Objective | None = TrueReturn(config.discount)
         if isinstance(self.model, LearnedModel):
-            self._heads = Heads(config.heads, self.model, actions).to(execution.device)
+            self._heads = placed(Heads(config.heads, self.model, actions), execution.device)
             reward = config.learner.task_heads
             returns = LearnedReturn(
                 self._heads, config.discount, config.terminal_value, self.model, config.value_depths
             )
             default = returns if reward else None
-        self.model.to(execution.device)
+        placed(self.model, execution.device)
         planner = make_planner(config.planner, actions)
         self.controller = Controller(
             self.model, self._heads, planner, default, config.proposals, execution,

@@ -1,6 +1,6 @@
 """How the cost of a search grows: with environments, samples and horizon.
 
-    python benchmarks/scaling.py [--threads N] [--out FILE.json] [KEY=VALUE ...]
+    python benchmarks/scaling.py [--device D] [--threads N] [--out FILE.json] [KEY=VALUE ...]
 
 Times one iteration of the search (all candidates imagined and costed, default model, the sizes of
 cheetah-run) and sets it beside the fastest float32 matrix product found in the same process. A
@@ -45,13 +45,14 @@ def peak(device: torch.device) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda, or cuda:1")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: as many as it likes")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `worldplan train`")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = resolve_config(load_preset("cheetah-run"), args.overrides)
+    config = resolve_config(load_preset("cheetah-run"), [f"device={args.device}", *args.overrides])
     execution, note = resolve(
         config.compile, config.update_precision, config.plan_precision, config.device
     )

@@ -1,8 +1,8 @@
 """Cost of one decision and of one gradient update, against their bare matrix products.
 
-    python benchmarks/speed.py [--threads N] [--rounds N] [--out FILE.json] [KEY=VALUE ...]
+    python benchmarks/speed.py [--device D] [--threads N] [--rounds N] [--out FILE.json] [K=V ...]
 
-`device=cuda` and `size=large` are two of the settings; products alone run on the same device.
+`size=large` is one of the settings. Products alone run on the same device.
 
 Every matrix product that a decision and an update make is noted, no head left out, then run again
 alone as plain float32 products with nothing in between, in the same process and by turns with the
@@ -106,6 +106,7 @@ def seconds(run: Callable[[], None], times: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda, or cuda:1")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: as many as it likes")
     parser.add_argument("--rounds", type=int, default=15, help="by turns; the median counts")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
@@ -113,7 +114,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = resolve_config(load_preset("cheetah-run"), args.overrides)
+    config = resolve_config(load_preset("cheetah-run"), [f"device={args.device}", *args.overrides])
     execution, note = resolve(
         config.compile, config.update_precision, config.plan_precision, config.device
     )
@@ -180,8 +181,8 @@ def example(sequences: int, steps: int) -> Batch:
 
 def wait() -> None:
     """Until a GPU, if there is one, has nothing left to do."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def void(result: object) -> None:

@@ -41,6 +41,7 @@ from worldplan.envs.wrappers import ActionRepeat, Flat, FlatEnv
 _DM_CONTROL = "dm_control/"
 _NO_DM_CONTROL = (3, 13)  # the first Python for which the extra installs nothing; see pyproject
 _DM_CONTROL_CAMERA = {"height": 480, "width": 480, "camera_id": 0}
+_SEEN = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _PICTURE = 1024  # numbers from which on a field of them is taken for a picture
 # This project's tasks, with time limits in frames.
 _OWN = {
@@ -198,10 +199,12 @@ def _unknown(name: str) -> str:
 def _check_spaces(name: str, env: gym.Env[Any, Any]) -> None:
     check_space(name, env.action_space)
     observation = env.observation_space
-    if not observation.is_np_flattenable:
+    odd = [part for part in leaves(observation) if not isinstance(part, _SEEN)]
+    if odd:
         raise ValueError(
-            f"{name!r}: expected an observation space that flattens to a fixed number of values "
-            f"(Box, Discrete, or Dict and Tuple of them), got {observation}"
+            f"{name!r}: expected as observations Box, Discrete, MultiDiscrete or MultiBinary, or "
+            f"Dict and Tuple of them, got {odd[0]}; gymnasium.wrappers.TransformObservation makes "
+            "numbers of it"
         )
 
 

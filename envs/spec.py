@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any, Literal
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worldplan.envs.actions import ActionSpec
-from worldplan.envs.observations.parts import Parts, as_array, joined
+from worldplan.envs.observations.choices import Choices, one_hot
+from worldplan.envs.observations.parts import Parts, Readers, as_array, joined
 from worldplan.envs.observations.pictures import Layout, flattened
 
 
@@ -71,6 +72,7 @@ class ObservationSpec:
     high: tuple[float, ...] | None = None
     parts: Parts | None = None  # of what is flattened
     pictures: Layout | None = None  # among it
+    choices: Choices | None = None
 
     @property
     def kind(self) -> Literal["vector", "pictures"]:
@@ -94,18 +96,19 @@ class ObservationSpec:
     def check(self, given: Any) -> NDArray[Any]:
         """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
-        Where the environment gives a dict or a tuple, it may be one, or one of batches. A picture
-        may also come as the environment gives it: see `pictures.flattened`.
+        It may also come as the environment gives it: a dict or a tuple, or one of batches; pictures
+        in any layout (`pictures.flattened`); choices as whole numbers (`choices.one_hot`).
 
         Raises:
             ValueError: wrong shape, no real numbers, or a number that is not finite.
         """
         if self.parts and self.parts[0][0] and isinstance(given, Mapping | tuple):
-            raw = joined(self.parts, given, self.pictures or ())
+            raw = joined(self.parts, given, self._readers())
         else:
             raw = as_array(given)
-            if self.dtype == "uint8" and self.pictures and len(self.pictures) == 1:
-                raw = flattened(raw, self.pictures[0][1:])
+            alone = len(self.parts) == 1 if self.parts else self.dtype == "uint8"
+            if alone and (reader := self._readers().get(0)):
+                raw = reader(raw)
         with np.errstate(over="ignore"):  # overflow gives inf, which is reported below
             x: NDArray[Any] = raw.astype(self.dtype)
         n = len(self.shape)
@@ -120,6 +123,15 @@ class ObservationSpec:
                 f"expected a finite {self.dtype} observation, got {raw[at]} at index {at}"
             )
         return x
+
+    def _readers(self) -> Readers:
+        found: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+            start: functools.partial(flattened, shape=(channels, height, width))
+            for start, channels, height, width in self.pictures or ()
+        }
+        for start, shape, count, first in self.choices or ():
+            found[start] = functools.partial(one_hot, shape=shape, count=count, first=first)
+        return found
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,10 @@ class EnvironmentSpec:
         # Of pictures their dtype tells.
         low, high = (None if pictures else _numbers(bound) for bound in (seen.low, seen.high))
         parts = env.get_wrapper_attr("parts")
-        observation = ObservationSpec(seen.shape, str(seen.dtype), low, high, parts, pictures)
+        choices = env.get_wrapper_attr("choices") or None
+        observation = ObservationSpec(
+            seen.shape, str(seen.dtype), low, high, parts, pictures, choices
+        )
         known = env.unwrapped.spec
         name = None if known is None else known.id
         goals = env.has_wrapper_attr("goal_observation")
@@ -226,6 +241,7 @@ def _changes(then: Any, now: Any) -> Iterator[tuple[str, tuple[str, str]]]:
         "packages": (then.packages, now.packages),
         "observations of": (then.observation.parts, now.observation.parts),
         "pictures": (then.observation.pictures, now.observation.pictures),
+        "choices observed": (then.observation.choices, now.observation.choices),
         "actions from": (then.action.low, now.action.low),
         "actions up to": (then.action.high, now.action.high),
         "choices of actions": (then.action.choices, now.action.choices),

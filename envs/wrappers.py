@@ -15,6 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from worldplan.envs.actions import ActionBox, ActionSpec, Array, decoder
+from worldplan.envs.observations.choices import choices_of
 from worldplan.envs.observations.parts import parts_of
 from worldplan.envs.observations.pictures import layout_of
 from worldplan.envs.observations.precision import warn_if_too_fine
@@ -79,10 +80,8 @@ class Flat(gym.Wrapper[Array, Array, Any, Any], RecordConstructorArgs):
         self.max_episode_steps = max_episode_steps
         flat = spaces.flatten_space(env.observation_space)
         assert isinstance(flat, spaces.Box)
-        self.parts, self.pictures = (
-            parts_of(env.observation_space),
-            layout_of(env.observation_space),
-        )
+        seen = env.observation_space
+        self.parts, self.pictures, self.choices = parts_of(seen), layout_of(seen), choices_of(seen)
         # Of numbers beside pictures too: a flat observation has one dtype.
         dtype: Any = flat.dtype if self.pictures and flat.dtype == np.uint8 else np.float32
         with np.errstate(over="ignore"):  # a float64 bound beyond float32 becomes infinite

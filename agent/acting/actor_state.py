@@ -30,6 +30,7 @@ class ActorState:
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
     greedy: bool = False  # the first environment's episode is one in which nothing is explored
     elites: bool = False  # it is one in which the plans that explore are elites
+    begins: bool = True  # of which kind it is has not been drawn yet
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
         """Episodes begin in the environments in mask (B,): their past is forgotten.
@@ -37,10 +38,15 @@ class ActorState:
         Args:
             goal: (B, D) of all environments from now on.
         """
+        begins = self.begins or bool(mask[0])
         mask = mask.to(self.valid.device)
         goal = None if goal is None else goal.to(self.valid.device)
         return replace(
-            self, plan=self.plan.reset(mask), valid=self.valid & ~mask[:, None], goal=goal
+            self,
+            plan=self.plan.reset(mask),
+            valid=self.valid & ~mask[:, None],
+            goal=goal,
+            begins=begins,
         )
 
     def remember(self, observation: Tensor, action: Tensor) -> ActorState:
@@ -66,7 +72,7 @@ class ActorState:
 
     def draw_kind(self, greedy: float, elites: float, generator: torch.Generator) -> ActorState:
         """By these shares the next episode's kind is drawn where the first environment begins."""
-        if not self.plan.fresh[0]:
+        if not self.begins:  # known here: a GPU would have to be asked whether the plan is fresh
             return self
 
         def happens(share: float) -> bool:
@@ -74,7 +80,7 @@ class ActorState:
                 return share == 1
             return bool(torch.rand((), generator=generator, device=self.noise.device) < share)
 
-        return replace(self, greedy=happens(greedy), elites=happens(elites))
+        return replace(self, greedy=happens(greedy), elites=happens(elites), begins=False)
 
     def filter(self, model: Model, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, H) and state (B, S) now, from the last `context` observations."""

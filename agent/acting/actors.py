@@ -17,6 +17,7 @@ from torch import Tensor
 from worldplan.agent.acting.actor_state import ActorState
 from worldplan.agent.acting.controller import Controller
 from worldplan.agent.acting.promise import Promise
+from worldplan.agent.data.batch import sent
 from worldplan.planners import Plan
 
 
@@ -69,9 +70,14 @@ class AgentActor(ABC):
         shape = self.controller.model.spec.observation.shape
         if observation.shape[1:] != shape:  # it could be broadcast
             raise ValueError(f"expected observations (B, *{shape}), got {tuple(observation.shape)}")
-        observation = observation.to(self.controller.device)
+        observation = sent(observation, self.controller.device)
         action, state, plan = self.choose(observation, state, generator)
-        return action.cpu(), state.remember(observation, action), plan
+        state = state.remember(observation, action)
+        if plan is None:
+            return action.cpu(), state, plan
+        told = torch.cat([action, plan.failed[:, None]], 1).cpu()  # a GPU is waited for once
+        plan.check(told[:, -1])
+        return told[:, :-1], state, plan
 
     @abstractmethod
     def choose(
@@ -132,7 +138,6 @@ class PlanningActor(AgentActor):
         explore = e is not None
         how = self.explain, explore, explore and state.elites
         plan, plan_state = c(observation, state, noise, goal, c.objective, *how)
-        plan.check()
         if e is None:
             action, state = c.settle(plan, observation, state, noise, goal)
             return action, replace(state, plan=plan_state), plan

@@ -78,10 +78,10 @@ class Controller:
         # what it calls is. Into a simulator, which has no heads, the compiler cannot see.
         compiled = execution.compiled and self.heads is not None and not self.model.unrolls
         whole = compiled and planner.config.deadline_ms is None and not planner.differentiates
-        self._whole = prepare(self.decide, whole, precision, device, wrapped=True)
+        self._whole = prepare(self.decide, whole, precision, device, captured=True)
         self._plainly = prepare(self.decide, False, precision, device)
         self._score = prepare(self.score, compiled and not whole, device=device, dynamic=True)
-        self._rest = prepare(self.rest, compiled, precision, device, wrapped=True)
+        self._rest = prepare(self.rest, compiled, precision, device, captured=True)
 
     def set_deadline(self, ms: float | None) -> None:
         """From now on a search ends after so many milliseconds; None: after all its iterations.

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from worldplan.agent.models.networks import widest
 from worldplan.agent.models.world_model import ImaginedTrajectory
 
 _LEAST = 0.1  # of the mean over directions: those in which nothing moves are noise
@@ -34,7 +35,7 @@ def ruler(moves: Tensor) -> Tensor:
     Returns:
         A triangular root, in units in which the mean square of a step's length is 1 at most.
     """
-    moves = moves.double()
+    moves = moves.to(widest(moves.device))
     H = moves.shape[-1]
     covariance = moves.T @ moves / len(moves)
     mean = covariance.trace() / H

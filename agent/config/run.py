@@ -101,11 +101,13 @@ class RunConfig(BaseModel):
     )
     update_precision: Precision = Field(
         default="auto",
-        description="of matrix products in updates; auto: the faster one on this machine",
+        description="of matrix products in updates; auto: the faster of float32 and bfloat16; tf32 "
+        "is of CUDA, and float32 elsewhere",
     )
     plan_precision: Precision = Field(
-        default="float32",
-        description="of matrix products in decisions; bfloat16 is faster from about 256 samples",
+        default="auto",
+        description="of matrix products in decisions; auto: TF32 on CUDA, else float32; bfloat16 "
+        "is faster from about 256 samples",
     )
     replay: ReplayConfig = Field(default_factory=ReplayConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)

@@ -46,5 +46,16 @@ class Batch:
         )
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on `device`."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        """The same batch on `device`: see `sent`."""
+        return Batch(*(sent(getattr(self, field.name), device) for field in fields(self)))
+
+
+def sent(x: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on `device`, without waiting for what a GPU has still to do.
+
+    CUDA fetches it from page-locked memory when its turn comes. So updates are only queued here,
+    and the next batch is put together while they are made: no thread has to fetch it.
+    """
+    if torch.device(device).type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)

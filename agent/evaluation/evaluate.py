@@ -13,7 +13,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldplan.agent.acting.actors import Actor
 from worldplan.agent.acting.rollout import Reset, rollout
@@ -75,7 +77,8 @@ def evaluate(
     ended = np.zeros(batch, np.bool_)
     returns, realised = np.zeros(batch), np.zeros(batch)
     lengths, weight = np.zeros(batch, np.int64), 1.0
-    plan_returns: list[NDArray[np.float64]] = []
+    costs: list[Tensor] = []  # where they were computed
+    acting: list[NDArray[np.bool_]] = []
     rewards: list[NDArray[np.float64]] = []
     # A generator of its own: an evaluation does not change the training run.
     events = rollout(who, env, seeds, agent.generator(seeds[0]))
@@ -83,8 +86,8 @@ def evaluate(
         if isinstance(event, Reset):
             continue
         plan = event.plan
-        predicted = np.full(batch, np.nan) if plan is None else -plan.cost.cpu().double().numpy()
-        plan_returns.append(np.where(event.active, predicted, np.nan))
+        costs.append(torch.full((batch,), torch.nan) if plan is None else plan.cost)
+        acting.append(event.active)
         rewards.append(event.reward.astype(np.float64))
         returns += event.reward
         realised += weight * event.reward
@@ -101,8 +104,10 @@ def evaluate(
             stacklevel=2,
         )
     name = actor if isinstance(actor, str) else type(actor).__name__
+    predicted = -torch.stack(costs).cpu().double().numpy()
+    plan_returns = np.where(np.stack(acting), predicted, np.nan)
     seconds = time.perf_counter() - began
     return Evaluation(
         name, seeds, returns, lengths, ended, seconds,
-        plan_returns[0], realised, np.stack(plan_returns), np.stack(rewards),
+        plan_returns[0], realised, plan_returns, np.stack(rewards),
     )  # fmt: skip

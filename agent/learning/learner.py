@@ -7,6 +7,7 @@ E noise of z.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from worldplan.agent.data.batch import Batch
+from worldplan.agent.data.batch import Batch, sent
 from worldplan.agent.learning import losses
-from worldplan.agent.learning.compiling import Execution, prepare
+from worldplan.agent.learning.compiling import Execution, prepare, tf32
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.losses import step_weights, weighted
 from worldplan.agent.models.networks import frozen, update_ema
@@ -114,6 +115,7 @@ class Learner:
         ]
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         self.updates = 0  # made so far
+        self._tails = torch.tensor([0.05, 0.95], device=self.device)
         self._imagine_step = frozen(imagine_step, self.model)
         self._outcomes = frozen(Heads.outcomes, self.heads)
         self._values = frozen(Heads.values, self.heads)
@@ -121,9 +123,11 @@ class Learner:
 
     def prepare(self, execution: Execution) -> None:
         """From now on updates run as `execution` says, on the same device."""
+        precision = execution.update_precision
         self._losses = prepare(
-            self.losses, execution.compiled, execution.update_precision, self.device, dynamic=False
+            self.losses, execution.compiled, precision, self.device, dynamic=False
         )
+        self._gradients = tf32 if precision == "tf32" else nullcontext
 
     @property
     def value_scale(self) -> Tensor:
@@ -132,7 +136,7 @@ class Learner:
 
     def observe(self, x: Tensor) -> None:
         """Takes in observations (B, D) as they come, for their scale."""
-        self.model.observe(x.to(self.device))
+        self.model.observe(sent(x, self.device))
 
     def observe_rewards(self, reward: Tensor) -> None:
         """Takes in rewards (B,) as they come, for their unit."""
@@ -149,7 +153,8 @@ class Learner:
         noise = self._noise(batch.reward.shape[0], generator)
         loss, metrics, values = self._losses(batch, self.value_scale, noise)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self._gradients():
+            loss.backward()  # type: ignore[no-untyped-call]
         clip = self.config.grad_clip_norm
         metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, clip)
         self.optimizer.step()
@@ -157,7 +162,7 @@ class Learner:
         if values is not None:
             tau = self.config.tau
             self.heads.update_target(tau)
-            low, high = torch.quantile(values, values.new_tensor([0.05, 0.95])).unbind()
+            low, high = torch.quantile(values, self._tails).unbind()
             self.value_scale.lerp_((high - low).clamp(min=1.0), tau)
         if self.ema_rate < 1:
             # Early on, the average spans a tenth of the updates and not more.
@@ -171,7 +176,9 @@ class Learner:
         """Computes loss and gradient and forgets them: what has to be compiled is compiled now."""
         generator = torch.Generator(self.device).manual_seed(0)
         noise = self._noise(batch.reward.shape[0], generator)
-        self._losses(batch.to(self.device), self.value_scale, noise)[0].backward()  # type: ignore[no-untyped-call]
+        loss, *_ = self._losses(batch.to(self.device), self.value_scale, noise)
+        with self._gradients():
+            loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad()
 
     def losses(

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worldplan.agent.data.batch import sent
+
 # Between these sizes rewards are held as they are: smaller ones are lost between two bins of the
 # two-hot code, and the returns of larger ones are beyond its last bin.
 _LEAST, _MOST = 0.01, 200.0
@@ -39,16 +41,17 @@ class RewardUnit(nn.Module):
     @torch.no_grad()
     def update(self, reward: Tensor) -> None:
         """Adds rewards (B,)."""
-        size = reward.double().abs().to(self.total.device)
+        size = sent(reward, self.total.device).to(self.total.dtype).abs()
         self.largest.copy_(torch.maximum(self.largest, size.max()))
         self.total += size.sum()
         self.count += (size > 0).sum()
-        largest, mean = float(self.largest), float(self.total / self.count.clamp(min=1))
-        if not largest:
-            return
-        typical = largest if largest < _LEAST else mean if mean > _MOST else 1.0
-        if not 1 / _PATIENCE < typical / float(self.value) < _PATIENCE:
-            self.value.fill_(typical)
+        # In tensors throughout, so that a GPU need not be waited for.
+        mean = self.total / self.count.clamp(min=1)
+        typical = torch.where(mean > _MOST, mean, 1.0)
+        typical = torch.where(self.largest < _LEAST, self.largest, typical)
+        ratio = typical / self.value
+        wrong = (self.largest > 0) & ((ratio <= 1 / _PATIENCE) | (ratio >= _PATIENCE))
+        self.value.copy_(torch.where(wrong, typical, self.value))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in self.named_buffers():  # of checkpoints from before there were units

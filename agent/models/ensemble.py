@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from worldplan.agent.models import losses
 from worldplan.agent.models.latent import Categorical, Gaussian, LatentDistribution
-from worldplan.agent.models.networks import EnsembleMLP, Normaliser
+from worldplan.agent.models.networks import EnsembleMLP, Normaliser, widest
 from worldplan.agent.models.size import Size, mlp_size
 from worldplan.agent.models.world_model import LearnedModel, ModelConfig, ModelLoss
 from worldplan.envs import EnvironmentSpec
@@ -240,4 +240,6 @@ class Ensemble(LearnedModel):
         transition = torch.cat([x[:-1], a, x[1:]], -1)
         bits = transition.view(torch.int32).long().remainder(PRIME).unsqueeze(-1)
         key = (bits * self.deal).remainder(PRIME).sum(-2).remainder(PRIME)
-        return -torch.log1p(-key.double() / PRIME).float().movedim(-1, 0)
+        wide = widest(x.device)
+        uniform = (key.to(wide) / PRIME).clamp(max=1 - torch.finfo(wide).eps)
+        return -torch.log1p(-uniform).float().movedim(-1, 0)

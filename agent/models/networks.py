@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+M = TypeVar("M", bound=nn.Module)
 
 # All activations are SiLU. TD-MPC2 uses Mish, which takes several times as long on a CPU. Whether
 # Mish learns better was not tested.
@@ -187,6 +189,21 @@ class TwoHot(nn.Module):
         return -(self.encode(value) * logits.log_softmax(-1)).sum(-1)
 
 
+_WITHOUT_FLOAT64 = {"mps"}  # types of devices
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """In which statistics are kept: float64 where the device has it."""
+    return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
+
+
+def placed(module: M, device: torch.device) -> M:
+    """The module on a device, with statistics as precise as they are kept there."""
+    if widest(device) == torch.float32:
+        module.float()
+    return module.to(device)
+
+
 _AT_ONCE = 2**24  # numbers that are added to the statistics at a time, as float64
 _SHADES = 32.0
 
@@ -224,7 +241,7 @@ class Normaliser(nn.Module):
     def update(self, x: Tensor) -> None:
         """Adds observations (B, D) to the statistics."""
         for rows in torch.split(x, max(1, _AT_ONCE // x.shape[1])):
-            self._add(rows.to(torch.float64))
+            self._add(rows.to(self.mean.dtype))
         self.shift.copy_(self.mean)
         self.scale.copy_(torch.where(self.varies, self.std, 1.0))
         self.scale[self.picture] = _SHADES
@@ -239,7 +256,7 @@ class Normaliser(nn.Module):
 
     @property
     def std(self) -> Tensor:
-        """Standard deviations so far (D,), float64."""
+        """Standard deviations so far (D,), float64 but for `widest`."""
         return (self.square / self.count).sqrt()
 
     @property

@@ -4,17 +4,17 @@ Shapes: B batch, D observation.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldplan.envs.observations.pictures import Layout, flattened
-
 Parts = tuple[tuple[str, int], ...]
 """Names and sizes of what an observation is made of, in order; a Box alone has no name."""
+Readers = Mapping[int, Callable[[NDArray[Any]], NDArray[Any]]]
+"""What makes flat the part that begins at a number, or a batch of it."""
 
 
 def parts_of(space: spaces.Space[Any], name: str = "") -> Parts:
@@ -43,12 +43,11 @@ def as_array(given: Any) -> NDArray[Any]:
 
 
 def joined(
-    parts: Parts, given: Mapping[str, Any] | tuple[Any, ...], pictures: Layout = ()
+    parts: Parts, given: Mapping[str, Any] | tuple[Any, ...], readers: Readers
 ) -> NDArray[Any]:
     """One observation (D,), or a batch (B, D), of which the parts are given by name or in order.
 
     In a batch each part has B rows. A batch of one is told by this axis, which all parts have.
-    Pictures may come in any layout: see `pictures.flattened`.
 
     Raises:
         ValueError: other parts, or other numbers of them.
@@ -60,10 +59,9 @@ def joined(
             f"{', '.join(map(repr, found)) or 'none'}"
         )
     starts = itertools.accumulate((size for _, size in parts), initial=0)
-    shapes = {start: (channels, height, width) for start, channels, height, width in pictures}
     for (name, _), start in zip(parts, starts, strict=False):
-        if start in shapes:
-            found[name] = flattened(found[name], shapes[start])
+        if start in readers:
+            found[name] = readers[start](found[name])
     for name, size in parts:
         if not found[name].size or found[name].size % size:
             raise ValueError(

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.helpers import commands
 from tests.helpers.acting import initial, take
@@ -19,8 +22,11 @@ from tests.helpers.contract_cases import Case, some
 from tests.helpers.small_models import rng
 from worldplan.agent.agent import Agent, AgentConfig
 from worldplan.agent.config.overrides import resolve
+from worldplan.agent.data.batch import sent
 from worldplan.agent.learning.compiling import Execution, find_device
 from worldplan.agent.learning.learner import UpdateNoise
+from worldplan.agent.models import networks
+from worldplan.agent.models.networks import widest
 from worldplan.agent.training import checkpoint
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
@@ -28,6 +34,28 @@ from worldplan.envs import EnvironmentSpec
 from worldplan.planners import PLANNERS, Plan
 
 META = torch.device("meta")
+
+
+class Elsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes what is computed on another device than META, or is moved between them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+        self.moves: list[tuple[int, ...]] = []
+        self.dtypes: set[torch.dtype] = set()  # of what is on META
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        made = [x for x in tree_leaves(found) if isinstance(x, Tensor)]
+        self.dtypes |= {x.dtype for x in made if x.device == META}
+        devices = {x.device for x in (*given, *made)}
+        if devices - {META}:
+            self.seen.append(str(func))
+        if len(devices) > 1:
+            self.moves.append(tuple(given[0].shape))
+        return found
 
 
 def placed(case: Case, device: torch.device, planner: str = "mppi") -> Agent:
@@ -53,8 +81,36 @@ def test_a_decision_stays_on_its_device(
     agent = placed(case, META, planner)
     state, x = initial(agent, 3), case.x(3).to(META)
     noise = agent.controller.draw_noise(3, None)
-    plan, after = agent.controller.decide(x, state, noise)
+    with Elsewhere() as elsewhere:
+        plan, after = agent.controller.decide(x, state, noise)
     assert {plan.action.device, plan.std.device, after.mean.device} == {META}
+    assert not elsewhere.seen  # not even a number, which would keep it from being one CUDA graph
+
+
+@pytest.mark.parametrize("explore", [False, True])
+def test_a_decision_comes_and_goes_in_one_piece(
+    explore: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An observation in, actions out; a GPU is never asked for anything in between."""
+    told: list[tuple[int, ...]] = []
+
+    def leaves(x: Tensor) -> Tensor:
+        told.append(tuple(x.shape))
+        return torch.zeros(x.shape)
+
+    monkeypatch.setattr(Tensor, "cpu", leaves)
+    monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
+    config = AgentConfig.model_validate({"shortfall": 0.1, "value_depths": 2, "sample_elite": 1})
+    agent = Agent(config, EnvironmentSpec.vectors(5, 2), Execution(device=META))
+    actor = agent.actor(explore=explore)
+    state = actor.initial(3).begin(torch.ones(3, dtype=torch.bool))
+    for _ in range(2):
+        told.clear()
+        with Elsewhere() as elsewhere:
+            action, state, _ = actor.act(torch.ones(3, 5), state, None)  # type: ignore[arg-type]
+        assert action.shape == (3, 2)
+        assert told == [(3, 3)]  # the actions, and whether the plan failed
+        assert elsewhere.moves == [(3, 5)]
 
 
 @some("learns")
@@ -69,6 +125,59 @@ def test_an_update_stays_on_its_device(case: Case, monkeypatch: pytest.MonkeyPat
     loss.backward()  # type: ignore[no-untyped-call]
     assert {m.device for m in metrics.values()} == {META}
     assert {p.grad.device for p in learner.parameters if p.grad is not None} == {META}
+    # Adam, of which there is no kernel here, comes after the gradient.
+    monkeypatch.setattr(learner.optimizer, "step", lambda: None)
+    here = case.batch(agent)
+    with Elsewhere() as elsewhere:
+        learner.update(here, None)
+    assert sorted(elsewhere.moves) == sorted(tuple(u.shape) for u in vars(here).values())
+
+
+def test_cuda_fetches_what_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates are queued and not waited for, only if their batches lie in page-locked memory."""
+    asked: list[tuple[Any, ...]] = []
+
+    def to(x: Tensor, device: torch.device, non_blocking: bool = False) -> Tensor:
+        asked.append(("to", device, non_blocking))
+        return x
+
+    def pin(x: Tensor) -> Tensor:
+        asked.append(("pinned",))
+        return x
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    monkeypatch.setattr(Tensor, "to", to)
+    x, cuda = torch.zeros(2), torch.device("cuda:1")
+    assert sent(x, cuda) is x
+    assert asked == [("pinned",), ("to", cuda, True)]
+    asked.clear()
+    assert sent(x, "cpu") is x
+    assert asked == [("to", "cpu", False)]
+
+
+@some("learns")
+def test_a_device_without_float64_is_not_asked_for_it(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apple's have none. Here `meta` is one of them."""
+    if case.uses_all_embeddings or case.model["kind"] == "autoregressive":
+        pytest.skip("what it computes depends on numbers, and here are none")
+    monkeypatch.setattr(networks, "_WITHOUT_FLOAT64", {"meta"})
+    monkeypatch.setattr(Plan, "check", lambda plan: None)
+    monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
+    with Elsewhere() as elsewhere:
+        agent = placed(case, META)
+        learner = agent.make_learner()
+        learner.observe(case.x(3))
+        learner.observe_rewards(torch.ones(3))
+        batch = case.batch(agent).to(META)
+        learner.losses(batch, learner.value_scale, learner._noise(8, None))
+        agent.controller.decide(
+            case.x(3).to(META), initial(agent, 3), agent.controller.draw_noise(3, None)
+        )
+        assert widest(META) == torch.float32
+    assert torch.float32 in elsewhere.dtypes
+    assert torch.float64 not in elsewhere.dtypes
 
 
 @some("learns")

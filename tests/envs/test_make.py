@@ -225,7 +225,7 @@ def test_observation_must_fit_its_space(observation: Any) -> None:
         ({"action_space": spaces.Box(0, 3, (2,), np.int32)}, "float Box"),
         ({"action_space": spaces.Box(-np.inf, 1, (2,))}, "finite bounds"),
         ({"action_space": spaces.Box(-1e10, 1e10, (2,))}, "finite bounds within ±1e"),
-        ({"observation_space": spaces.Sequence(ANY)}, "observation space .* got Sequence"),
+        ({"observation_space": spaces.Sequence(ANY)}, "as observations Box, .* got Sequence"),
         ({"typo": 1}, "typo"),
     ],
 )

@@ -13,11 +13,20 @@ from torch._dynamo.exc import BackendCompilerFailed
 from tests.helpers.acting import initial
 from worldplan.agent import Agent, AgentConfig
 from worldplan.agent.acting.imagination import side_by_side
+from worldplan.agent.data.batch import Batch
 from worldplan.agent.learning import compiling
-from worldplan.agent.learning.compiling import Execution, mending, prepare, resolve
+from worldplan.agent.learning.compiling import (
+    Execution,
+    Products,
+    lasting,
+    mending,
+    prepare,
+    resolve,
+)
 from worldplan.agent.learning.heads import Heads
 from worldplan.agent.models.jepa import JEPA
 from worldplan.envs import EnvironmentSpec
+from worldplan.planners import PlanState
 
 
 def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa: B008 (frozen)
@@ -32,7 +41,7 @@ def agent(execution: Execution = Execution(), **settings: Any) -> Agent:  # noqa
     return made
 
 
-def costs(made: Agent, precision: torch.dtype, compiled: bool = False) -> Tensor:
+def costs(made: Agent, precision: Products, compiled: bool = False) -> Tensor:
     """Of 256 candidates, from one state."""
     generator = torch.Generator().manual_seed(1)
     dtype = next(made.model.parameters()).dtype
@@ -108,16 +117,14 @@ def test_compiling_falls_back_where_it_cannot_be_done(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("precision", "error", "correlation"),
-    [(torch.float32, 1e-4, 0.9999), (torch.bfloat16, 0.05, 0.99)],
+    [("float32", 1e-4, 0.9999), ("bfloat16", 0.05, 0.99)],
 )
-def test_candidates_keep_their_order(
-    precision: torch.dtype, error: float, correlation: float
-) -> None:
-    exact, fast = costs(double(agent()), torch.float32), costs(agent(), precision)
+def test_candidates_keep_their_order(precision: Products, error: float, correlation: float) -> None:
+    exact, fast = costs(double(agent()), "float32"), costs(agent(), precision)
     assert exact.std() > 0.01
     assert float((fast - exact).abs().max() / exact.abs().max()) < error
     assert rank_correlation(exact, fast) >= correlation
-    if precision == torch.bfloat16:  # and it really was another precision
+    if precision == "bfloat16":  # and it really was another precision
         assert float((fast - exact).abs().max() / exact.abs().max()) > 1e-4
 
 
@@ -163,5 +170,91 @@ def test_updates_are_in_bfloat16_where_it_is_faster(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     execution, said = resolve("off", device="cpu")
-    assert execution.update_precision == getattr(torch, name)
+    assert execution.update_precision == name
     assert f"updates in {name}" in said
+
+
+def on_cuda(capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "find_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+
+
+def test_precisions_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cuda((9, 0), monkeypatch)
+    execution, said = resolve("off", device="cuda")
+    assert (execution.update_precision, execution.plan_precision) == ("bfloat16", "tf32")
+    assert "updates in bfloat16, plans in tf32" in said
+    assert resolve("off", "tf32", "float32", "cuda")[0].update_precision == "tf32"
+    on_cuda((7, 5), monkeypatch)  # before Ampere
+    execution, _ = resolve("off", device="cuda")
+    assert (execution.update_precision, execution.plan_precision) == ("float32", "float32")
+
+
+def test_a_run_in_tf32_goes_on_where_there_is_none() -> None:
+    execution, said = resolve("off", "tf32", "tf32", "cpu")
+    assert (execution.update_precision, execution.plan_precision) == ("float32", "float32")
+    assert "updates in float32, plans in float32" in said
+
+
+def test_tf32_is_for_the_prepared_function_alone() -> None:
+    def precision(fails: bool) -> str:
+        if fails:
+            raise ZeroDivisionError
+        return torch.get_float32_matmul_precision()
+
+    prepared = prepare(precision, False, "tf32")
+    assert prepared(False) == "high"
+    with pytest.raises(ZeroDivisionError):
+        prepared(True)
+    assert precision(False) == "highest"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float32"])
+def test_gradients_are_as_precise_as_the_loss(precision: Products) -> None:
+    made, seen = agent(Execution(update_precision=precision)), []
+    learner = made.make_learner()
+    learner.parameters[0].register_hook(  # type: ignore[no-untyped-call]
+        lambda gradient: seen.append(torch.get_float32_matmul_precision())
+    )
+    batch = Batch.blank(4, 0, 3, made.spec.observation, 6)
+    learner.update(batch)
+    learner.rehearse(batch)
+    assert seen == 2 * [{"tf32": "high", "float32": "highest"}[precision]]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(
+    ("device", "captured", "graph", "wrapper"),
+    [("cuda", True, True, False), ("cuda", False, False, False), ("cpu", True, False, True)],
+)
+def test_what_is_captured_is_one_graph_on_cuda(
+    device: str, captured: bool, graph: bool, wrapper: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    memory = torch.zeros(2)
+
+    def replays(function: Any, *, dynamic: bool | None, options: dict[str, Any]) -> Any:
+        asked.update(options)
+        return lambda x: memory.copy_(function(x))  # as a graph does
+
+    monkeypatch.setattr(torch, "compile", replays)
+    double = prepare(lambda x: 2 * x, True, device=torch.device(device), captured=captured)
+    assert (asked["triton.cudagraphs"], asked["cpp_wrapper"]) == (graph, wrapper)
+    first = double(torch.ones(2))
+    double(torch.zeros(2))
+    assert first.tolist() == ([2, 2] if graph else [0, 0])
+
+
+def test_results_of_a_graph_stay() -> None:
+    memory = PlanState.initial(2, 3, 1)
+
+    def replayed(x: float) -> tuple[PlanState, Tensor | None]:
+        memory.mean.fill_(x)
+        return memory, None
+
+    kept = lasting(replayed)
+    one, nothing = kept(1.0)
+    two, _ = kept(2.0)
+    assert nothing is None
+    assert (one.mean == 1).all()
+    assert (two.mean == 2).all()
