@@ -56,7 +56,7 @@ class AgentConfig(BaseModel):
     )
     greedy_episodes: float = Field(default=0, ge=0, le=1, description="share without exploration")
     sample_elite: float = Field(
-        default=0, ge=0, le=1, description="share of exploring episodes that execute elites"
+        default=0, ge=0, le=1, description="share of episodes that execute elites; see Exploration"
     )
     ema_rate: float = Field(
         default=0.002, gt=0, le=1, description="of the acting weights' moving average; 1: at once"

@@ -30,7 +30,7 @@ class ActorState:
     goal: Tensor | None = None  # (B, D) the observations to be reached, where the task sets them
     greedy: bool = False  # the first environment's episode is one in which nothing is explored
     elites: bool = False  # it is one in which the plans that explore are elites
-    begins: bool = True  # of which kind it is has not been drawn yet
+    begins: bool = True  # of which kind it is has not been drawn yet; known without asking a GPU
 
     def begin(self, mask: Tensor, goal: Tensor | None = None) -> ActorState:
         """Episodes begin in the environments in mask (B,): their past is forgotten.
@@ -71,9 +71,7 @@ class ActorState:
         return replace(self, noise=kept + math.sqrt(1 - correlation**2) * fresh)
 
     def draw_kind(self, greedy: float, elites: float, generator: torch.Generator) -> ActorState:
-        """By these shares the next episode's kind is drawn where the first environment begins."""
-        if not self.begins:  # known here: a GPU would have to be asked whether the plan is fresh
-            return self
+        """By these shares the kind of an episode that `begins` is drawn."""
 
         def happens(share: float) -> bool:
             if share in (0, 1):  # no random number: runs of one kind are what they were

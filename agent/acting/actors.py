@@ -93,7 +93,9 @@ class Exploration:
     TD-MPC2 adds noise with the standard deviation of the plan's first action. A plan may be sure
     and wrong: it then plays the same bad episode again and again, and nothing new is learned. For
     the same reason the plan of a share of these episodes is an elite, as likely as its weight: one
-    way of several to go on, where their mean is always the same one. In TD-MPC2 all are.
+    way of several to go on, where their mean is always the same one. In TD-MPC2 all are. Here none
+    is once an episode has terminated: one of several ways leads to a fall more often than what they
+    have in common, and a hopper that fell with most of them learned to stand still.
 
     Noise hides where plans lead without it: a lander whose engines fire at random never comes to
     rest, and one that does is all that an evaluation is for. So a share of episodes may be played
@@ -105,7 +107,7 @@ class Exploration:
     min_std: float
     correlation: float  # from decision to decision
     greedy: float  # share of episodes that explore nothing
-    elites: float  # share of the others whose plans are elites
+    elites: float  # share of the others whose plans are elites, as long as none has terminated
 
 
 class PlanningActor(AgentActor):
@@ -133,7 +135,9 @@ class PlanningActor(AgentActor):
         goal = c.goal if state.goal is None else state.goal
         noise = c.draw_noise(len(observation), generator)
         if (e := self.exploration) is not None:
-            state = state.draw_kind(e.greedy, e.elites, generator)
+            if state.begins:
+                elites = 0.0 if c.ended else e.elites
+                state = state.draw_kind(e.greedy, elites, generator)
             e = None if state.greedy else e
         explore = e is not None
         how = self.explain, explore, explore and state.elites

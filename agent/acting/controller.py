@@ -139,6 +139,11 @@ class Controller:
             plan, after = self._whole(observation, state, noise, goal, scale, None, explore, sample)
         return self.in_rewards(plan, scale), after
 
+    @property
+    def ended(self) -> bool:
+        """Whether an episode has terminated in training so far. A GPU is waited for."""
+        return self.heads is not None and bool(self.heads.unit.ended)
+
     def caution(self, goal: Tensor | None) -> Tensor | None:
         """() what scores are divided by where plans are for the default, and not for a goal."""
         return self.default.caution if self.default and goal is None else None

@@ -138,9 +138,10 @@ class Learner:
         """Takes in observations (B, D) as they come, for their scale."""
         self.model.observe(sent(x, self.device))
 
-    def observe_rewards(self, reward: Tensor) -> None:
-        """Takes in rewards (B,) as they come, for their unit."""
+    def observe_rewards(self, reward: Tensor, terminated: Tensor) -> None:
+        """Takes in rewards (B,) as they come, for their unit, and whether episodes ended there."""
         self.heads.unit.update(reward)
+        self.heads.unit.ended |= sent(terminated.any(), self.device)
 
     def update(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """One gradient step; returns its metrics, still as tensors (an `.item()` would wait).

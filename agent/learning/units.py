@@ -30,6 +30,7 @@ class RewardUnit(nn.Module):
     total: Tensor  # () of the sizes
     count: Tensor  # () of rewards that are not 0
     spread: Tensor  # () running range of values, from their 5% to their 95% quantile, in the unit
+    ended: Tensor  # () bool, whether an episode has terminated so far, and no reward came any more
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +38,7 @@ class RewardUnit(nn.Module):
             self.register_buffer(name, torch.ones(()))
         for name in ("largest", "total", "count"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+        self.register_buffer("ended", torch.zeros((), dtype=torch.bool))
 
     @torch.no_grad()
     def update(self, reward: Tensor) -> None:

@@ -154,7 +154,8 @@ class Trainer(Resumable):
                 self.returns[event.mask] = self.lengths[event.mask] = 0
                 continue
             self.learner.observe(torch.from_numpy(event.observation[event.active]))
-            self.learner.observe_rewards(torch.from_numpy(event.reward[event.active]))
+            outcome = event.reward[event.active], event.terminated[event.active]
+            self.learner.observe_rewards(*map(torch.from_numpy, outcome))
             before = self.step
             self._count(event)  # from here on the step is whole: a resumed run has it
             self.takeover.reach(self.step)  # before the updates of this step, as after a resume

@@ -5,6 +5,7 @@ which computes shapes and no numbers, and refuses tensors of another device just
 """
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def test_a_decision_comes_and_goes_in_one_piece(
     agent = Agent(config, EnvironmentSpec.vectors(5, 2), Execution(device=META))
     actor = agent.actor(explore=explore)
     state = actor.initial(3).begin(torch.ones(3, dtype=torch.bool))
+    state = replace(state, begins=not explore)  # what kind of episode it is, is asked once
     for _ in range(2):
         told.clear()
         with Elsewhere() as elsewhere:
@@ -169,7 +171,7 @@ def test_a_device_without_float64_is_not_asked_for_it(
         agent = placed(case, META)
         learner = agent.make_learner()
         learner.observe(case.x(3))
-        learner.observe_rewards(torch.ones(3))
+        learner.observe_rewards(torch.ones(3), torch.ones(3) > 0)
         batch = case.batch(agent).to(META)
         learner.losses(batch, learner.value_scale, learner._noise(8, None))
         agent.controller.decide(

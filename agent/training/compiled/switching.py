@@ -41,9 +41,9 @@ def rehearse(agent: Agent, learner: Learner, plans: Iterable[int]) -> None:
 def _kinds(c: AgentConfig) -> Iterator[Exploration | None]:
     """One of each kind of episode that there is in training: what they execute is compiled apart.
 
-    The share that executes elites may be all, none, or some, and then there are both kinds.
+    Where some execute elites there are others too, if one terminates.
     """
-    for elites in sorted({math.floor(c.sample_elite), math.ceil(c.sample_elite)}):
+    for elites in sorted({0, math.ceil(c.sample_elite)}):
         yield Exploration(min_std=0.0, correlation=0.0, greedy=0.0, elites=elites)
     if c.greedy_episodes:
         yield None

@@ -79,4 +79,5 @@ def fill(replay: Replay, learner: Learner, episodes: list[Episode], spec: Enviro
             replay.add(stream, a, reward, last and e.terminated, last, e.observation[i + 1])
     seen = np.concatenate([e.observation for e in episodes])
     learner.observe(torch.from_numpy(seen.astype(spec.observation.dtype, copy=False)))
-    learner.observe_rewards(torch.from_numpy(np.concatenate([e.reward for e in episodes])))
+    reward = torch.from_numpy(np.concatenate([e.reward for e in episodes]))
+    learner.observe_rewards(reward, torch.tensor([e.terminated for e in episodes]))

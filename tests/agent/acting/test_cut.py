@@ -116,6 +116,22 @@ def test_a_share_of_those_that_explore_executes_elites() -> None:
     assert torch.equal(plan.action, after.plan.mean[:, 0])
 
 
+def test_no_elite_is_executed_once_an_episode_has_terminated() -> None:
+    a, x = agent(choose="mean"), torch.zeros(2, 3)
+    a = Agent(a.config.model_copy(update={"sample_elite": 1.0}), a.spec)
+    learner, reward = a.make_learner(), torch.ones(2)
+    state, generator = initial(a, 2), torch.Generator().manual_seed(0)
+    for terminated, expected in ((False, True), (True, False), (False, False)):
+        _, state, _ = take(a, x, state, generator, explore=True)
+        kind = state.elites
+        learner.observe_rewards(reward, torch.tensor([False, terminated]))
+        _, state, _ = take(a, x, state, generator, explore=True)
+        assert state.elites == kind  # an episode is of one
+        _, state, _ = take(a, x, state.begin(torch.ones(2) > 0), generator, explore=True)
+        assert state.elites == expected
+    assert bool(a.weights()["heads.unit.ended"])  # a resumed run knows
+
+
 def test_a_greedy_episode_is_played_as_an_evaluation() -> None:
     a = agent()
     a = Agent(a.config.model_copy(update={"greedy_episodes": 1.0, "shortfall": 0.1}), a.spec)

@@ -71,7 +71,7 @@ def trained(model: dict[str, Any], change: Any, updates: int = 5) -> tuple[Agent
     learner = agent.make_learner()
     batch = change(noise_batch(learner))
     learner.observe(batch.observation.flatten(0, 1))
-    learner.observe_rewards(batch.reward.flatten())
+    learner.observe_rewards(batch.reward.flatten(), batch.terminated.flatten() > 0)
     generator = rng(1)
     for _ in range(updates):
         learner.update(batch, generator)
@@ -102,7 +102,7 @@ def test_rewards_are_learned_in_any_unit(unit: float) -> None:
         reward = unit * x[:, :-1, 0]
         batch = Batch(x, batch.action, reward, 0 * reward, torch.ones_like(reward) > 0)
         learner.observe(x.flatten(0, 1))
-        learner.observe_rewards(reward.flatten())
+        learner.observe_rewards(reward.flatten(), torch.zeros(1, dtype=torch.bool))
         learner.update(batch, generator)
     heads, x = learner.heads, torch.randn(200, 3, generator=generator)
     with torch.no_grad():

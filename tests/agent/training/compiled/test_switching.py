@@ -13,7 +13,7 @@ from worldplan.agent.training.compiled.switching import rehearse
     ("settings", "expected"),
     [
         ({}, {(True, False)}),
-        ({"sample_elite": 1.0}, {(True, True)}),
+        ({"sample_elite": 1.0}, {(True, False), (True, True)}),
         ({"sample_elite": 0.5}, {(True, False), (True, True)}),
         ({"greedy_episodes": 0.5}, {(True, False), (False, False)}),
     ],
