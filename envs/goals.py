@@ -17,10 +17,9 @@ _KEYS = {"observation", "achieved_goal", "desired_goal"}
 class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """A task of which the desired goal is no part of the observation, but is to be reached.
 
-    `goal_observation` is the first observation of the episode with the desired goal in place of
-    the achieved one, also where that stands in the task's own `observation`. The rest of it stays
-    as at the start: right where the achieved goal is a place of what is at rest there, such as a
-    point in a maze or a gripper.
+    `goal_observation` has the desired goal in place of the achieved one, also where that stands in
+    the task's own `observation`, and NaN elsewhere: the task does not say what is wanted there. As
+    at the start is no answer. The fingers of a Fetch robot are open there and never again.
 
     Raises:
         ValueError: the observation has other parts than a goal environment's.
@@ -47,14 +46,13 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not self._first:
             return np.zeros(spaces.flatdim(self._kept))
         achieved = np.ravel(self._first["achieved_goal"])
-        own = np.array(self._first["observation"])
-        flat = own.reshape(-1)  # of the same memory
-        for start in range(flat.size - achieved.size + 1):
-            if np.array_equal(flat[start : start + achieved.size], achieved):
-                flat[start : start + achieved.size] = np.ravel(self._desired)
+        unsaid = {key: np.full_like(part, np.nan) for key, part in self._first.items()}
+        first, own = (u["observation"].reshape(-1) for u in (self._first, unsaid))
+        for start in range(own.size - achieved.size + 1):
+            if np.array_equal(first[start : start + achieved.size], achieved):
+                own[start : start + achieved.size] = np.ravel(self._desired)
                 break
-        goal = {**self._first, "achieved_goal": self._desired, "observation": own}
-        found: Any = spaces.flatten(self._kept, goal)
+        found: Any = spaces.flatten(self._kept, {**unsaid, "achieved_goal": self._desired})
         return np.asarray(found)
 
     def reset(

@@ -241,7 +241,7 @@ class Controller:
             proposals = propose(self.model, self.heads, h, s, noise.action, noise.latent)
         # What is compiled on its own cannot hold a user's function.
         score = self._score if objective is None else self.score
-        target = None if goal is None else self.model.encode(goal)
+        target = None if goal is None else self.model.encode_goal(goal)
 
         def cost(actions: Tensor, latent: Tensor) -> Tensor:
             value = score(*side_by_side(h, s, actions, latent), target, objective, explore)

@@ -176,6 +176,10 @@ class Model(nn.Module, WorldModel):
         super().__init__()
         self.spec = spec
 
+    def encode_goal(self, goal: Tensor) -> Tensor:
+        """h (B, H) of an observation to be reached (B, D). What is NaN does not matter."""
+        return self.encode(goal)
+
     def imagine(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> ImaginedTrajectory:
         """See the function `imagine`."""
         return imagine(self, h, s, actions, noise)
@@ -195,6 +199,10 @@ class LearnedModel(Model):
     def observe(self, x: Tensor) -> None:
         """Adds new observations (B, D) to the statistics of the normaliser."""
         self.normaliser.update(x)
+
+    def encode_goal(self, goal: Tensor) -> Tensor:
+        """As of a model; what does not matter is taken to be as it is on average."""
+        return self.encode(torch.where(goal.isnan(), self.normaliser.shift, goal))
 
     def augment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Observations (S, C+T+1, D) of windows, as they are learned from."""

@@ -1,10 +1,14 @@
 """Distances to a goal in units of steps. Shapes: N steps, H embedding."""
 
+import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.acting import initial
+from tests.helpers.contract_cases import Case, some
+from tests.helpers.small_models import rng
 from worldplan.agent.acting.distance import GoalDistance, ruler
-from worldplan.agent.models.world_model import ImaginedTrajectory
+from worldplan.agent.models.world_model import ImaginedTrajectory, LearnedModel
 
 
 def steps(*sizes: float) -> Tensor:
@@ -58,3 +62,21 @@ def test_a_goals_score_counts_steps() -> None:
     moves = steps(4.0, 1.0)
     expected = -(length(torch.tensor([[4.0, -4.0]]), moves) ** 2)
     torch.testing.assert_close(GoalDistance(goal, ruler(moves))(imagined), expected)
+
+
+@some("learns")
+def test_what_a_goal_does_not_say_is_as_on_average(case: Case) -> None:
+    agent = case.make()
+    agent.make_learner().observe(case.x(50, seed=1))
+    assert isinstance(agent.model, LearnedModel)
+    average = agent.model.normaliser.shift
+    assert average.abs().min() > 0
+    state, x, noise = initial(agent, 2), case.x(2), agent.controller.draw_noise(2, rng())
+    said, unsaid = case.x(2, seed=2), case.x(2, seed=2)
+    said[:, 1:], unsaid[:, 1:] = average[1:], torch.nan
+    expected, _ = agent.controller(x, state, noise, said)
+    plan, _ = agent.controller(x, state, noise, unsaid)
+    assert torch.equal(plan.actions, expected.actions)
+    torch.testing.assert_close(plan.cost, expected.cost, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="expected a finite"):
+        agent.aim(unsaid[0].numpy())  # a user's goal says all
