@@ -153,7 +153,15 @@ def _completed(saved: dict[str, Any]) -> dict[str, Any]:
     kinds = [key for key in today if key.endswith(".kind")]
     # Of another kind of model or planner today's default says nothing.
     others = [key.removesuffix("kind") for key in kinds if saved.get(key) != today[key]]
-    return {k: v for k, v in today.items() if not k.startswith(tuple(others))} | saved
+    known = {k: v for k, v in today.items() if not k.startswith(tuple(others))} | saved
+    numbers = {k for k, v in today.items() if not isinstance(v, bool)}
+    return {k: _number(v) if k in numbers else v for k, v in known.items()}
+
+
+def _number(value: Any) -> Any:
+    """One form of each number: what is a share now was true or false, and 0 is not 0.0 in YAML."""
+    whole = isinstance(value, bool | int | float) and value == int(value)
+    return int(value) if whole else value
 
 
 def group(runs: Sequence[RunCurve]) -> list[Group]:

@@ -25,6 +25,14 @@ def test_each_task_beside_the_best_published_figure(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_is_of_one_form(tmp_path: Path) -> None:
+    """Runs of before there were shares of elites have true in place of 1."""
+    write_run(tmp_path, "cheetah-run", 0, {12_500: 300}, sample_elite=True, greedy_episodes=0)
+    write_run(tmp_path, "cheetah-run", 1, {12_500: 400}, sample_elite=1.0, greedy_episodes=0.0)
+    (g,) = group(find_runs([tmp_path]))
+    assert (g.label, len(g.runs)) == ("", 2)
+
+
 def test_where_fewer_seeds_are_known_their_number_stands_beside(tmp_path: Path) -> None:
     for seed, further in ((0, {25_000: 600}), (1, {})):
         write_run(tmp_path, "cheetah-run", seed, {5_000: 0, 12_500: 300 + seed, **further})

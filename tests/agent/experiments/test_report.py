@@ -49,7 +49,7 @@ def test_a_setting_that_is_younger_than_a_run_is_as_it_was_then(tmp_path: Path) 
     OmegaConf.save(content, old / "config.yaml")
     labels = {g.label for g in group(find_runs([young, old]))}
     # Exploration had no least noise before there was a setting for it.
-    assert labels == {"noise_min_std=0.2", "noise_min_std=0.0"}
+    assert labels == {"noise_min_std=0.2", "noise_min_std=0"}
     content.agent.noise_min_std = 0.2
     OmegaConf.save(content, old / "config.yaml")
     assert [g.label for g in group(find_runs([young, old]))] == [""]
