@@ -216,7 +216,7 @@ def test_a_device_learns_and_plans_as_the_cpu_does(
 def test_a_run_on_a_device_is_evaluated_on_the_cpu(
     toy: dict[str, Any], small: list[str], device: torch.device, tmp_path: Path
 ) -> None:
-    config = resolve(toy, [*small, f"device={device}"])
+    config = resolve(toy, [*small, "steps=60", f"device={device}"])
     result = Trainer(config, tmp_path / "run", Console(quiet=True)).run()
     assert np.isfinite(result.returns).all()
     assert load(tmp_path / "run", device="cpu").act([0.0, 0.0]).shape == (1,)

@@ -20,8 +20,11 @@ if not hasattr(os, "fork"):
     pytest.skip("needs fork", allow_module_level=True)
 
 ID = "any_spaces:AnySpaces-v0"
-QUICK = [("camera and joints", "discrete"), ("discrete", "multi_binary")]
+QUICK = [("camera, choice and joints", "multi_discrete")]
+SHORT = [*SETTINGS, "steps=24", "eval_interval=12", "model.pictures.channels=[4,4,4]"]
 MORE = [
+    ("camera and joints", "discrete"),
+    ("discrete", "multi_binary"),
     ("box", "multi_discrete"),
     ("multi_discrete", "box"),
     ("multi_binary", "discrete"),
@@ -41,14 +44,14 @@ def test_a_users_environment(sees: str, acts: str, tmp_path: Path) -> None:
     env = {"id": ID, "kwargs": kwargs, "image_size": 36}
     base: dict[str, Any] = of_environment(ID) | {"env": env}
     whole, run = tmp_path / "whole", tmp_path / "run"
-    train(SETTINGS, whole, base)
+    train(SHORT, whole, base)
 
     def child() -> None:
         dies_at(checkpoint, "write_text", 3)
-        train(SETTINGS, run, base)
+        train(SHORT, run, base)
 
     assert os.WTERMSIG(in_child(child)) == signal.SIGKILL
-    train(SETTINGS, run, base)
+    train(SHORT, run, base)
     assert digest_of_run(run) == digest_of_run(whole)
 
     said = commands.run("evaluate", str(run), "--episodes", "2")

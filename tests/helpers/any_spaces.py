@@ -16,6 +16,11 @@ SPACES: dict[str, gym.Space[Any]] = {
     "camera and joints": spaces.Dict(
         camera=spaces.Box(0, 255, (16, 16, 3), np.uint8), joints=spaces.Box(-1.0, 1.0, (2,))
     ),
+    "camera, choice and joints": spaces.Dict(
+        camera=spaces.Box(0, 255, (16, 16, 3), np.uint8),
+        choice=spaces.Discrete(3, start=1),
+        joints=spaces.Box(-1.0, 1.0, (2,)),
+    ),
     "tuple": spaces.Tuple((spaces.Discrete(2), spaces.Box(-1.0, 1.0, (2,)))),
     "text": spaces.Text(3),
     "text beside numbers": spaces.Dict(text=spaces.Text(3), numbers=spaces.Box(-1.0, 1.0, (2,))),

@@ -137,7 +137,7 @@ def test_every_family_and_every_planner_trains(model: str, planner: str, tmp_pat
 
 def test_a_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     """And so the same seed gives the same run."""
-    base = {"task": "toy", "env": {"id": ENV}, "steps": 80}
+    base = {"task": "toy", "env": {"id": ENV}, "steps": 60}
     settings = [*SMALL, "checkpoint_interval=20", "agent.noise_correlation=0.5"]
 
     def trainer(folder: str, **how: Any) -> Trainer:

@@ -4,22 +4,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
-from rich.console import Console
 
 from tests.helpers.commands import run
-from tests.helpers.cut import run_until_power_cut, short_probe
+from tests.helpers.cut import short_probe
 from tests.helpers.settings import SMALL
 from worldplan.agent.acting.actors import ACTORS
-from worldplan.agent.config.overrides import resolve
-from worldplan.agent.training.checkpoint import find, read
 from worldplan.agent.training.restore import load
-from worldplan.agent.training.trainer import Trainer
 
 ENV, MIXED = "toy_envs:ToyDot-v0", "toy_envs:ToyDotMixed-v0"
 SEEN = [
@@ -88,23 +82,6 @@ def test_what_is_collected_is_fitted_and_aims(tmp_path: Path, context: int) -> N
     agent.aim(x[0])
     for seen in x[1:4]:
         assert agent.act(seen).shape == (1,)
-
-
-def test_a_run_resumes_bit_for_bit(tmp_path: Path) -> None:
-    """And so the same seed gives the same run."""
-    base = {"task": "toy", "env": {"id": MIXED}, "steps": 80}
-    settings = [*TINY, "checkpoint_interval=20"]
-
-    def trainer(folder: str, **how: Any) -> Trainer:
-        return Trainer(resolve(base, settings), tmp_path / folder, Console(quiet=True), **how)
-
-    trainer("whole").run()
-    part = trainer("part")
-    run_until_power_cut(part, after=50)
-    trainer("part", resume=True).run()
-    one, other = (read(find(tmp_path / folder))[0] for folder in ("whole", "part"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[k], other[k]) for k in one)
 
 
 @pytest.mark.slow
