@@ -19,7 +19,8 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     `goal_observation` has the desired goal in place of the achieved one, also where that stands in
     the task's own `observation`, and NaN elsewhere: the task does not say what is wanted there. As
-    at the start is no answer. The fingers of a Fetch robot are open there and never again.
+    at the start is no answer: the fingers of a Fetch robot are open there and never again. (It is
+    that of parts which hold no fractions, and so no NaN.)
 
     Raises:
         ValueError: the observation has other parts than a goal environment's.
@@ -46,7 +47,10 @@ class DesiredGoal(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not self._first:
             return np.zeros(spaces.flatdim(self._kept))
         achieved = np.ravel(self._first["achieved_goal"])
-        unsaid = {key: np.full_like(part, np.nan) for key, part in self._first.items()}
+        unsaid = {
+            key: np.full(part.shape, np.nan) if part.dtype.kind == "f" else part.copy()
+            for key, part in self._first.items()
+        }
         first, own = (u["observation"].reshape(-1) for u in (self._first, unsaid))
         for start in range(own.size - achieved.size + 1):
             if np.array_equal(first[start : start + achieved.size], achieved):

@@ -97,7 +97,8 @@ class ObservationSpec:
         """Converts one observation (*shape) or a batch (B, *shape) to this dtype.
 
         It may also come as the environment gives it: a dict or a tuple, or one of batches; pictures
-        in any layout (`pictures.flattened`); choices as whole numbers (`choices.one_hot`).
+        in any layout (`pictures.flattened`); choices. Whole numbers are choices if they can be, and
+        other numbers a flat observation.
 
         Raises:
             ValueError: wrong shape, no real numbers, or a number that is not finite.

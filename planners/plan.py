@@ -187,14 +187,10 @@ class Plan:
         """(B, A) the first action of each plan."""
         return self.actions[:, 0]
 
-    def check(self, failed: Tensor | None = None) -> None:
-        """Raises FloatingPointError if the search failed in some plan.
-
-        Args:
-            failed: (B,) what has been copied from a GPU already, so that it need not be asked.
-        """
-        failed = self.failed if failed is None else failed
-        if failed.any():
+    def check(self) -> None:
+        """Raises FloatingPointError if the search failed in some plan."""
+        if self.failed.any():
             raise FloatingPointError(
-                f"no candidate has a finite cost in {int(failed.sum())} of {len(failed)} plans"
+                f"no candidate has a finite cost in {int(self.failed.sum())} of "
+                f"{len(self.failed)} plans"
             )

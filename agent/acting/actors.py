@@ -76,7 +76,7 @@ class AgentActor(ABC):
         if plan is None:
             return action.cpu(), state, plan
         told = torch.cat([action, plan.failed[:, None]], 1).cpu()  # a GPU is waited for once
-        plan.check(told[:, -1])
+        replace(plan, failed=told[:, -1]).check()
         return told[:, :-1], state, plan
 
     @abstractmethod

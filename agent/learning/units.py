@@ -30,7 +30,7 @@ class RewardUnit(nn.Module):
     total: Tensor  # () of the sizes
     count: Tensor  # () of rewards that are not 0
     spread: Tensor  # () running range of values, from their 5% to their 95% quantile, in the unit
-    ended: Tensor  # () bool, whether an episode has terminated so far, and no reward came any more
+    ended: Tensor  # () bool, whether an episode has terminated so far
 
     def __init__(self) -> None:
         super().__init__()

@@ -177,7 +177,7 @@ class Model(nn.Module, WorldModel):
         self.spec = spec
 
     def encode_goal(self, goal: Tensor) -> Tensor:
-        """h (B, H) of an observation to be reached (B, D). What is NaN does not matter."""
+        """h (B, H) of an observation to be reached (B, D)."""
         return self.encode(goal)
 
     def imagine(self, h: Tensor, s: Tensor, actions: Tensor, noise: Tensor) -> ImaginedTrajectory:
@@ -201,7 +201,7 @@ class LearnedModel(Model):
         self.normaliser.update(x)
 
     def encode_goal(self, goal: Tensor) -> Tensor:
-        """As of a model; what does not matter is taken to be as it is on average."""
+        """The same; what is NaN, of which a task says nothing, is taken to be as on average."""
         return self.encode(torch.where(goal.isnan(), self.normaliser.shift, goal))
 
     def augment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:

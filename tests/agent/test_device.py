@@ -32,7 +32,7 @@ from worldplan.agent.training import checkpoint
 from worldplan.agent.training.restore import load
 from worldplan.agent.training.trainer import Trainer
 from worldplan.envs import EnvironmentSpec
-from worldplan.planners import PLANNERS, Plan
+from worldplan.planners import PLANNERS
 
 META = torch.device("meta")
 
@@ -76,8 +76,7 @@ def test_a_decision_stays_on_its_device(
 ) -> None:
     if planner == "gradient" and not (case.differentiable and case.uses_action):
         pytest.skip("it promises no gradients along actions")
-    # What has no numbers cannot be checked for being finite, nor be drawn from a seed.
-    monkeypatch.setattr(Plan, "check", lambda plan: None)
+    # What has no numbers cannot be drawn from a seed.
     monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
     agent = placed(case, META, planner)
     state, x = initial(agent, 3), case.x(3).to(META)
@@ -165,7 +164,6 @@ def test_a_device_without_float64_is_not_asked_for_it(
     if case.uses_all_embeddings or case.model["kind"] == "autoregressive":
         pytest.skip("what it computes depends on numbers, and here are none")
     monkeypatch.setattr(networks, "_WITHOUT_FLOAT64", {"meta"})
-    monkeypatch.setattr(Plan, "check", lambda plan: None)
     monkeypatch.setattr(Agent, "generator", lambda agent, seed: None)
     with Elsewhere() as elsewhere:
         agent = placed(case, META)

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from tests.helpers.commands import run
 from tests.helpers.settings import SMALL
 from worldplan.envs import EnvConfig, make_vector
+from worldplan.envs.goals import DesiredGoal
 
 
 class Place(gym.Env[Any, Any]):
@@ -66,6 +67,28 @@ def test_the_goal_is_to_be_reached_and_not_observed() -> None:
     later = env.goals()
     assert later is not None
     np.testing.assert_array_equal(later, goals)
+
+
+class Counted(gym.ObservationWrapper[Any, Any, Any]):
+    """Its observation has whole numbers, which cannot be NaN."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        inner = env.observation_space
+        assert isinstance(inner, spaces.Dict)
+        counts = spaces.Box(0, 9, (2,), np.int64)
+        self.observation_space = spaces.Dict({**inner.spaces, "observation": counts})
+
+    def observation(self, observation: Any) -> Any:
+        return {**observation, "observation": np.array([3, 5])}
+
+
+def test_what_cannot_be_unsaid_is_as_at_the_start() -> None:
+    env = DesiredGoal(Counted(Place()), "toy")
+    first, _ = env.reset(seed=0)
+    wanted = Place().reset(seed=0)[0]["desired_goal"]
+    np.testing.assert_array_equal(env.goal_observation, [*wanted, 3, 5])
+    assert first["observation"].tolist() == [3, 5]
 
 
 def test_or_it_is_observed_and_the_sparse_reward_learned() -> None:
